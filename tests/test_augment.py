@@ -1,0 +1,124 @@
+"""Transforms against numpy and PIL, their bounds, and what must never happen to a label."""
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from lessonkit.augment import PRESETS, Augment, centre, get_preset, plan, render
+
+
+def picture(h, w, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (h, w, 3), dtype=np.uint8)
+
+
+def smooth(h, w):
+    "A picture without detail, so that ways of resampling agree."
+    y, x = np.mgrid[:h, :w]
+    return np.uint8(np.stack([255 * x / w, 255 * y / h, 127 + 100 * np.sin(x / w * 3) * np.cos(y / h * 2)], -1))
+
+
+def test_nothing_drawn_is_the_centre_crop():
+    for h, w in ((40, 40), (40, 70), (90, 40)):
+        p = picture(h, w)
+        assert torch.allclose(render([p], plan(1, "none", np.random.default_rng(0)), 40), centre([p], 40), atol=1e-5)
+
+
+def test_normalisation_is_numpys():
+    p, mean, std = picture(16, 16), (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    want = ((p / 255 - mean) / std).transpose(2, 0, 1)
+    assert np.allclose(centre([p], 16, mean, std)[0], want, atol=1e-5)
+    assert np.allclose(render([p], plan(1, "none", np.random.default_rng(0)), 16, mean, std)[0], want, atol=1e-4)
+
+
+@pytest.mark.parametrize("angle", [7, 25, -40])
+def test_rotation_is_pils(angle):
+    p = smooth(64, 64)
+    drawn = plan(1, "none", np.random.default_rng(0))
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    drawn.matrix[0, :2, :2] = [[c, -s], [s, c]]
+    ours = render([p], drawn, 64)[0].permute(1, 2, 0).numpy() * 255
+    pils = np.asarray(Image.fromarray(p).rotate(angle, Image.Resampling.BILINEAR), dtype=float)
+    inside = np.s_[20:44, 20:44]
+    assert np.abs(ours[inside] - pils[inside]).max() < 2.5
+
+
+def test_zoom_and_shift_are_a_crop():
+    p = smooth(60, 90)
+    drawn = plan(1, Augment(zoom=1.0001), np.random.default_rng(0))
+    drawn.matrix[0] = np.diag([1 / 1.5, 1 / 1.5, 1])
+    for sx, sy, left, top in ((-1, -1, 0, 0), (1, 1, 50, 20), (0, 0, 25, 10)):
+        drawn.shift[0] = sx, sy
+        ours = render([p], drawn, 40)[0].permute(1, 2, 0).numpy() * 255
+        crop = p[top:top + 40, left:left + 40]
+        assert np.abs(ours - crop).max() < 1.5, (sx, sy)
+
+
+def test_side_on_never_turns_a_picture_over():
+    p = np.zeros((32, 32, 3), np.uint8)
+    p[:16] = 255                                                    # sky above, ground below
+    batch = render([p] * 300, plan(300, "side_on", np.random.default_rng(0)), 32)
+    assert (batch[:, :, :4].mean((1, 2, 3)) > batch[:, :, -4:].mean((1, 2, 3))).all()
+    left = np.ascontiguousarray(p.transpose(1, 0, 2))
+    batch = render([left] * 300, plan(300, "side_on", np.random.default_rng(0)), 32)
+    mirrored = (batch[..., :4].mean((1, 2, 3)) < batch[..., -4:].mean((1, 2, 3))).float().mean()
+    assert 0.4 < mirrored < 0.6
+
+
+def test_top_down_uses_all_eight_and_none_uses_one():
+    p = picture(24, 24)
+    exact = Augment(flip="dihedral")
+    batch = render([p] * 200, plan(200, exact, np.random.default_rng(3)), 24)
+    plain = centre([p], 24)[0].numpy()
+    eight = [np.rot90(f, k, (1, 2)) for f in (plain, plain[:, :, ::-1]) for k in range(4)]
+    hits = [sum(np.allclose(b, e, atol=1e-4) for b in batch.numpy()) for e in eight]
+    assert sum(hits) == 200 and min(hits) >= 10
+    still = render([p] * 5, plan(5, "none", np.random.default_rng(3)), 24)
+    assert np.allclose(still.numpy(), plain, atol=1e-5)
+
+
+@given(st.integers(0, 2 ** 32), st.sampled_from(["side_on", "top_down", "none"]), st.integers(8, 90), st.integers(8, 90),
+       st.integers(8, 64))
+@settings(deadline=None, max_examples=60)
+def test_any_picture_any_size_stays_within_the_bounds(seed, preset, h, w, size):
+    drawn = plan(3, preset, np.random.default_rng(seed))
+    batch = render([picture(h, w, s) for s in range(3)], drawn, size)
+    a = PRESETS[preset]
+    assert batch.shape == (3, 3, size, size) and batch.dtype == torch.float32 and batch.isfinite().all()
+    bound = np.exp(2 * a.lighting + a.lighting / 4)
+    assert (drawn.gain <= bound + 1e-9).all() and (drawn.gain >= 1 / bound - 1e-9).all()
+    zooms = 1 / np.sqrt(np.abs(np.linalg.det(drawn.matrix[:, :2, :2])))
+    assert (zooms >= 1 - 1e-9).all() and (zooms <= a.zoom + 1e-9).all()
+    assert (np.abs(drawn.matrix[:, 2, :2]) <= a.warp / 2 + 1e-9).all()
+
+
+def test_the_seed_decides_and_pictures_do_not_share_their_luck():
+    p = picture(40, 50)
+    a, b, c = (render([p] * 6, plan(6, "side_on", np.random.default_rng(s)), 32) for s in (1, 1, 2))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+    assert all(not torch.equal(a[0], a[k]) for k in range(1, 6))
+
+
+def test_a_part_of_a_plan_is_the_plan_of_a_part():
+    pictures = [picture(30, 40, s) for s in range(6)]
+    drawn = plan(6, "top_down", np.random.default_rng(0))
+    index = np.array([4, 1])
+    assert torch.allclose(render([pictures[i] for i in index], drawn[index], 20), render(pictures, drawn, 20)[index], atol=1e-5)
+
+
+def test_strength_scales_within_the_bounds():
+    strong, off = PRESETS["side_on"].scaled(10), PRESETS["side_on"].scaled(0)
+    assert (strong.rotate, strong.lighting, strong.warp) == (100, 0.9, 0.5) and strong.zoom == pytest.approx(3.5)
+    assert (off.rotate, off.zoom, off.lighting, off.warp, off.flip) == (0, 1, 0, 0, "horizontal")
+
+
+@pytest.mark.parametrize("make, word", [
+    (lambda: Augment(flip="vertical"), "flip='vertical'"), (lambda: Augment(rotate=181), "rotate=181"),
+    (lambda: Augment(zoom=0.5), "zoom=0.5"), (lambda: Augment(lighting=1), "lighting=1"), (lambda: Augment(warp=1), "warp=1"),
+    (lambda: get_preset("sideways"), "augment='sideways'"), (lambda: PRESETS["none"].scaled(-1), "strength=-1"),
+    (lambda: centre([picture(20, 40)], 32), "40x20 px")])
+def test_bad_input_is_named(make, word):
+    with pytest.raises(ValueError) as e:
+        make()
+    assert word in str(e.value)

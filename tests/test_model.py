@@ -1,0 +1,231 @@
+"""Bodies, heads, weights, layer groups and freezing, on torchvision's own networks."""
+import copy
+import json
+
+import pytest
+import torch
+from conftest import shared
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import models
+
+from lessonkit.model import (IMAGENET_MEAN, Classifier, build_model, check_size, freeze_to, layer_groups, list_archs,
+                             train_mode, unfreeze)
+
+NAMED = ["resnet34", "resnext50_32x4d", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "convnext_tiny",
+         "densenet121", "vgg16_bn"]
+ODD = ["vit_b_16", "swin_t", "googlenet", "inception_v3", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_y_400mf",
+       "mobilenet_v3_small", "alexnet", "maxvit_t", "resnet10"]
+
+
+@pytest.mark.parametrize("arch", NAMED + ODD)
+def test_any_torchvision_classifier_gets_a_head_and_groups(arch):
+    size = {"vit_b_16": 224, "maxvit_t": 224, "inception_v3": 96}.get(arch, 64)
+    model = build_model(arch, 3, weights=None, seed=0).eval()
+    with torch.no_grad():
+        assert model(torch.randn(2, 3, size, size)).shape == (2, 3)
+    groups = layer_groups(model, 3)
+    ids = [id(p) for g in groups for p in g.params]
+    assert len(groups) == 3 and sorted(ids) == sorted(id(p) for p in model.parameters())
+    assert groups[-1].name == "head" and all(g.n_params for g in groups)
+    freeze_to(groups, -1)
+    train_mode(model)
+    assert model(torch.randn(2, 3, size, size)).shape == (2, 3)      # one output in training too, no auxiliary ones
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {f"head.{n}" for n, _ in model.head.named_parameters()}
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "densenet121", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "regnet_y_400mf"])
+def test_the_body_computes_what_torchvisions_own_forward_does(arch, tmp_path):
+    torch.manual_seed(1)
+    net = models.get_model(arch, weights=None).eval()
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+    body = build_model(arch, 2, weights=tmp_path / "w.pth").body.eval()
+    seen = {}
+    last = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    if last:
+        last[-1].register_forward_pre_hook(lambda m, args: seen.update(x=args[0]))
+    else:                                                           # squeezenet ends in a convolution
+        net.classifier.register_forward_pre_hook(lambda m, args: seen.update(x=args[0].mean((2, 3))))
+    x = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        net(x)
+        assert torch.allclose(body(x).mean((2, 3)), seen["x"], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["pth", "safetensors", "wrapped"])
+def test_weights_from_a_file(kind, tmp_path):
+    torch.manual_seed(3)
+    state = models.resnet18().state_dict()
+    path = tmp_path / f"w.{'safetensors' if kind == 'safetensors' else 'pth'}"
+    if kind == "safetensors":
+        save_file(state, path, metadata={"mean": json.dumps([0.1, 0.2, 0.3]), "std": json.dumps([1, 2, 3])})
+    else:
+        torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}} if kind == "wrapped" else state, path)
+    model = build_model("resnet18", 2, weights=str(path))
+    assert all(torch.equal(v, state[k]) for k, v in model.body.state_dict().items())
+    assert model.mean == ((0.1, 0.2, 0.3) if kind == "safetensors" else IMAGENET_MEAN)
+
+
+def test_weights_from_the_folder_of_the_environment(tmp_path, monkeypatch):
+    state = models.resnet18().state_dict()
+    name = models.ResNet18_Weights.DEFAULT.url.rsplit("/", 1)[-1]
+    torch.save(state, tmp_path / name)
+    monkeypatch.setenv("LESSONKIT_WEIGHTS", str(tmp_path))
+    model = build_model("resnet18", 2)
+    assert torch.equal(model.body.conv1.weight, state["conv1.weight"])
+
+
+def test_a_download_that_fails_says_what_to_do(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no route to host")
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr(models._api, "load_state_dict_from_url", refuse)
+    with pytest.raises(ConnectionError, match="LESSONKIT_WEIGHTS") as e:
+        build_model("resnet18", 2)
+    assert "no route to host" in str(e.value) and ".pth" in str(e.value)
+
+
+def test_real_weights_fit_strictly():
+    for arch in ("squeezenet1_1", "mobilenet_v2"):
+        path = shared("weights", f"{arch}.pth")
+        model = build_model(arch, 2, weights=path)
+        state = torch.load(path, weights_only=True)
+        assert all(torch.equal(v, state[f"features.{k}"]) for k, v in model.body.state_dict().items())
+
+
+@pytest.mark.parametrize("case", ["missing", "text", "other", "pickle", "tensor", "name", "suffix", "arch", "classes"])
+def test_what_cannot_be_weights_is_refused_with_a_reason(case, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "made"), "w"))
+    path, word, kwargs = tmp_path / "w.pth", "", {}
+    if case == "text":
+        path.write_text("hello"), (word := "cannot be read as weights")
+    elif case == "other":
+        torch.save(models.squeezenet1_1().state_dict(), path)
+        word = "is not resnet18's weights"
+    elif case == "pickle":
+        torch.save({"w": Evil()}, path)
+        word = "cannot be read as weights"
+    elif case == "tensor":
+        torch.save(torch.zeros(3), path)
+        word = "no state dict"
+    elif case == "missing":
+        word = "is not there"
+    else:
+        kwargs, word = {"name": (dict(weights="IMAGENET1K_V7"), "IMAGENET1K_V1"),
+                        "suffix": (dict(weights="photos"), "or give a .pth"),
+                        "arch": (dict(arch="resnet43"), "did you mean"),
+                        "classes": (dict(n_classes=1, weights=None), "n_classes=1")}[case]
+    with pytest.raises((ValueError, FileNotFoundError)) as e:
+        build_model(**dict(arch="resnet18", n_classes=2, weights=path) | kwargs)
+    assert word in str(e.value) and not (tmp_path / "made").exists()
+
+
+def test_normalisation_comes_from_the_weights_metadata(tmp_path):
+    net = models.get_model("efficientnet_v2_s", weights=None)
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+    meta = models.EfficientNet_V2_S_Weights.DEFAULT.transforms()
+    model = build_model("efficientnet_v2_s", 2, weights=tmp_path / "w.pth")
+    assert (list(model.mean), list(model.std)) == (list(meta.mean), list(meta.std))
+
+
+@pytest.mark.parametrize("arch, names", [
+    ("resnet34", ["conv1 to layer2", "layer3 to layer4", "head"]),
+    ("resnext50_32x4d", ["conv1 to layer2", "layer3 to layer4", "head"])])
+def test_the_classic_cut(arch, names):
+    groups = layer_groups(build_model(arch, 2, weights=None))
+    assert [g.name for g in groups] == names
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 12])
+def test_any_number_of_groups_keeps_the_order_of_the_layers(n):
+    model = build_model("resnet34", 2, weights=None)
+    groups = layer_groups(model, n)
+    order = [id(p) for p in model.parameters()]
+    assert len(groups) == n and [order.index(id(p)) for g in groups for p in g.params] == list(range(len(order)))
+
+
+def test_groups_of_ones_own_module():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))                # in no child
+            self.stem, self.act = nn.Conv2d(3, 4, 3), nn.ReLU()
+            self.mid, self.out, self.drop = nn.Conv2d(4, 4, 3), nn.Linear(4, 2), nn.Dropout()
+
+        def forward(self, x):
+            return self.out(self.drop(self.mid(self.act(self.stem(x * self.scale))).mean((2, 3))))
+    model = Own()
+    groups = layer_groups(model, 3)
+    assert [id(p) for g in groups for p in g.params] == [id(p) for p in model.parameters()]
+    assert [id(p) for p in groups[-1].params] == [id(p) for p in model.out.parameters()]
+    with pytest.raises(ValueError, match="has only 3 parts"):
+        layer_groups(model, 4)
+    with pytest.raises(ValueError, match="n=0"):
+        layer_groups(model, 0)
+
+
+def buffers(model):
+    return {k: v.clone() for k, v in model.named_buffers()}
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v2", "densenet121"])
+def test_frozen_batch_norm_does_not_move(arch):
+    model = build_model(arch, 2, weights=None)
+    groups = layer_groups(model, 3)
+    opt = torch.optim.SGD(model.parameters(), 0.1)
+
+    def step():
+        train_mode(model)
+        model(torch.randn(4, 3, 64, 64) * 3 + 1).sum().backward()
+        opt.step(), opt.zero_grad()
+    freeze_to(groups, -1)
+    before, weights = buffers(model.body), copy.deepcopy(model.body.state_dict())
+    head = buffers(model.head)
+    for _ in range(3):
+        step()
+    assert all(torch.equal(v, before[k]) for k, v in model.body.named_buffers())
+    assert all(torch.equal(v, weights[k]) for k, v in model.body.state_dict().items())
+    assert not torch.equal(model.head.norm.running_mean, head["norm.running_mean"])
+    freeze_to(groups, 1)                                            # the second group moves, the first does not
+    step()
+    frozen = [m for m in groups[0].modules for m in m.modules() if isinstance(m, nn.BatchNorm2d)]
+    moving = [m for m in groups[1].modules for m in m.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert all(m.num_batches_tracked == 0 for m in frozen) and all(m.num_batches_tracked == 1 for m in moving)
+    unfreeze(groups, norms=False)
+    step()
+    assert all(m.num_batches_tracked == 0 for m in frozen) and all(m.num_batches_tracked == 1 for m in moving)
+    unfreeze(groups)
+    step()
+    assert all(m.num_batches_tracked == 1 for m in frozen)
+
+
+@pytest.mark.parametrize("k", [3, -4])
+def test_freezing_to_no_group_is_refused(k):
+    with pytest.raises(ValueError, match="there are 3 layer groups"):
+        freeze_to(layer_groups(build_model("resnet10", 2, weights=None)), k)
+
+
+def test_sizes_that_do_not_fit_are_refused_with_the_way_out():
+    flat = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.Flatten(), nn.Linear(2 * 32 * 32, 2)).train()
+    check_size(flat, 32)
+    with pytest.raises(ValueError, match="64 px: it has no global pooling"):
+        check_size(flat, 64)
+    assert flat.training
+    vit = build_model("vit_b_16", 2, weights=None)
+    check_size(vit, 224)
+    with pytest.raises(ValueError, match="cannot take pictures of 160 px"):
+        check_size(vit, 160)
+    with pytest.raises(ValueError, match="too small"):
+        check_size(build_model("alexnet", 2, weights=None), 16)
+
+
+def test_the_new_layers_follow_the_seed_and_leave_the_generator_alone():
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    a, b = (build_model("resnet10", 2, weights=None, seed=1) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(a.head.linear.weight, b.head.linear.weight) and isinstance(a, Classifier)
+    assert not torch.equal(a.head.linear.weight, build_model("resnet10", 2, weights=None, seed=2).head.linear.weight)
+    assert "resnet34" in list_archs() and "resnet10" in list_archs()
