@@ -24,13 +24,13 @@ from .recipe import five_steps, lr_factor
 from .report import write_report
 from .train import TrainingError
 
-# %% ../nbs/api/13_cli.ipynb #6313fab8
+# %% ../nbs/api/13_cli.ipynb #f6a6f66e
 def _data_and_options(args) -> tuple[ImageData, str, str, list[int]]:
     "The data, arch, weights and sizes that the arguments ask for, the sample's own defaults filled in."
     if (args.folder is None) == (args.sample is None):
         raise ValueError("give a FOLDER of pictures, or --sample for the built-in ones" if args.folder is None
                          else "give either a FOLDER or --sample, not both")
-    sizes = args.size or [64 if args.sample else 192]
+    sizes = args.size or [64 if args.sample else 224]
     data = ImageData(f"sample:{args.sample}" if args.sample else args.folder, size=sizes[0], bs=args.bs, seed=args.seed,
                      augment=args.augment or args.sample or "side_on", valid=args.valid, progress=True)
     print(f"{data.report}\n")
@@ -46,13 +46,17 @@ def train(args) -> int:
         raise PermissionError(f"{args.out} cannot be written to: name another folder with --out")
     keep_freed_memory()
     data, arch, weights, sizes = _data_and_options(args)
-    five = five_steps(data, arch, weights, sizes=sizes, similarity=args.similarity, head_epochs=args.head_epochs,
-                      epochs=args.epochs, seed=args.seed, precision=args.precision, device=args.device)
+    epochs = (14 if args.sample else 8) if args.epochs is None else args.epochs
+    five = five_steps(data, arch, weights, sizes=sizes, similarity=args.similarity, head_epochs=args.head_epochs, epochs=epochs,
+                      cycle_len=args.cycle_len, seed=args.seed, precision=args.precision, device=args.device)
     save_model(args.out, five.learner.predictor(), accuracy=five.best["accuracy"], lessonkit=version("lessonkit"))
     write_whole(args.out / "history.json", five.to_dict())
-    report = write_report(five, args.out / "report.html")
+    title = f"The built-in {args.sample} pictures in five steps" if args.sample else None
+    report = write_report(five, args.out / "report.html", title)
     print(f"model: {args.out / 'model.safetensors'}\nreport: {report}\naccuracy {five.best['accuracy']:.4f}")
-    return 130 if five.interrupted else 0
+    if five.ended and five.ended != "interrupted":
+        print(f"lessonkit: {five.ended}", file=sys.stderr)
+    return {"": 0, "interrupted": 130}.get(five.ended, 1)
 
 # %% ../nbs/api/13_cli.ipynb #5df41c3b
 def predict(args) -> int:
@@ -104,7 +108,7 @@ def check(args) -> int:
     print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) if args.json else report)
     return 2 if report.errors else 1 if report.problems else 0
 
-# %% ../nbs/api/13_cli.ipynb #9e28b5ce
+# %% ../nbs/api/13_cli.ipynb #1b64825b
 EPILOG = """\
 FOLDER has one folder of pictures for each class, or two folders, train and valid, that do. It can also be the name of a
 public data set, fetched once where there is a network: """ + ", ".join(DATASETS) + """.
@@ -128,7 +132,7 @@ def _add_data(p: argparse.ArgumentParser) -> None:
     p.add_argument("--weights", help="pretrained weights: a .pth or .safetensors file, a torchvision name, or none "
                                      "(default: DEFAULT, fetched once; with --sample none)")
     p.add_argument("--size", type=_sizes, help="side of the pictures in px; several, such as 96,160, train on small "
-                                               "pictures first (default: 192; with --sample 64)")
+                                               "pictures first (default: 224; with --sample 64)")
     p.add_argument("--augment", choices=("side_on", "top_down", "none"),
                    help="what may change about a picture: side_on for photos taken from the side, top_down for pictures "
                         "from above, where all eight flips make sense (default: side_on, or the sample's)")
@@ -159,7 +163,8 @@ def build_parser() -> argparse.ArgumentParser:
                    help="how much the pictures are like those of the pretraining: similar (lrs of neighbouring layer groups "
                         "differ by 3), different (by 10), or that factor itself (default: similar)")
     p.add_argument("--factor", dest="similarity", metavar="F", help="the same as --similarity, by number")
-    p.add_argument("--epochs", type=int, default=8, help="at most this many epochs of the full network (default: 8)")
+    p.add_argument("--epochs", type=int, help="at most this many epochs of the full network (default: 8; with --sample 14)")
+    p.add_argument("--cycle-len", type=int, default=2, help="epochs of one of its cycles (default: 2)")
     p.add_argument("--head-epochs", type=int, default=3, help="epochs of the head alone (default: 3)")
     p.add_argument("--out", default="run", type=Path, help="the folder for the results (default: run)")
     p.set_defaults(run=train)

@@ -88,13 +88,13 @@ def _refill(container, contents):
         container.clear()
         (container.update if isinstance(container, set) else container.extend)(contents)
 
-# %% ../nbs/api/07_find.ipynb #422f1b9a
+# %% ../nbs/api/07_find.ipynb #64bce259
 class _KeptTensor:
     "A tensor and a clone of what it holds."
 
     def __init__(self, tensor: torch.Tensor):
         if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-            raise ValueError("the model has parameters without a shape yet (lazy layers): run one batch through it first")
+            raise ValueError("the model has lazy layers, whose shape is not known yet: run one batch through it first")
         self.tensor, self.memory, self.leaf = tensor, tensor.detach(), tensor.is_leaf
         self.clone = _one_of_each(self.memory).clone()
         self.requires_grad, self.grad = tensor.requires_grad, tensor.grad if tensor.is_leaf else None
@@ -312,9 +312,9 @@ def _needs_grad(loss: torch.Tensor) -> torch.Tensor:
         raise ValueError("the loss has no gradient: are all parameters frozen, or is it detached?")
     return loss
 
-# %% ../nbs/api/07_find.ipynb #6abd925d
+# %% ../nbs/api/07_find.ipynb #c22821c6
 def _ratios(opt) -> list[float]:
-    "The lr of each param group as a part of the largest. A scheduler's warm-up may stand at 0: then its initial lrs count."
+    "The lr of each param group as a part of the largest; the initial lrs while a scheduler's warm-up stands at 0."
     lrs = [float(g["lr"]) for g in opt.param_groups]
     if not max(lrs) > 0:
         lrs = [float(g.get("initial_lr", 1.0)) for g in opt.param_groups]
@@ -336,20 +336,20 @@ def _check_opt(opt, model):
         raise TypeError(f"opt is a {type(opt).__name__}, not an optimizer; the order is model, train_dl, loss_fn, opt")
     closure = inspect.signature(type(opt).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
-        raise ValueError(f"{type(opt).__name__} calls the model several times a step (closure), so a step has no one loss: "
-                         "sweep with SGD or AdamW")
+        raise ValueError(f"{type(opt).__name__} calls the model several times a step (closure), so a step has no one "
+                         "loss: sweep with SGD or AdamW")
     params = [p for g in opt.param_groups for p in g["params"]]
     if not {id(p) for p in params} & {id(p) for p in model.parameters()}:
         raise ValueError("the optimizer holds none of the model's parameters: it was made for another model")
     if not any(p.requires_grad for p in params):
         raise ValueError("every parameter of the optimizer is frozen: unfreeze a layer group first")
 
-# %% ../nbs/api/07_find.ipynb #ad175651
+# %% ../nbs/api/07_find.ipynb #7396fde8
 _WARMUP = 5      # steps before a best loss counts
 
 
 def default_smooth(n_steps: int) -> float:
-    "The weight that suits a sweep of so many steps: 0.8 for 100, so that always the same part of the sweep is averaged."
+    "The weight for a sweep of so many steps: 0.8 for 100, so that always the same part of the sweep is averaged."
     return 0.8 ** (100 / n_steps)
 
 
@@ -435,7 +435,7 @@ def valley(lrs, losses) -> float | None:
 
 RULES = {"steepest": steepest, "valley": valley, "slide": slide, "minimum": minimum}
 
-# %% ../nbs/api/07_find.ipynb #aa589677
+# %% ../nbs/api/07_find.ipynb #05c0e4f2
 _STOPPED = ("done", "diverged", "not finite", "interrupted")
 _FORMAT = {"format": "lessonkit.lr_find", "version": 1}
 
@@ -538,7 +538,7 @@ class LRFind:
 
     def _advice(self) -> str:
         if len(self.lrs) < 10:
-            return "These are few points: take more steps (n_steps=100), and begin lower (lr_min) if it diverges at once."
+            return "These are few points: take more steps (n_steps=100), begin lower (lr_min) if it diverges at once."
         if self.stopped in ("diverged", "not finite"):
             return "Begin lower (lr_min), and see whether the data, the targets and loss_fn belong together."
         return "Go higher (lr_max), and see whether the data, the targets and loss_fn belong together."
@@ -583,7 +583,7 @@ class _Curve:
             if late > _limit(self.first, self.best, self.diverge):
                 self.stopped = "diverged"
 
-# %% ../nbs/api/07_find.ipynb #79b79199
+# %% ../nbs/api/07_find.ipynb #619a88b7
 def _endless(train_dl):
     "Batches, from the beginning again when the loader is through. ValueError if it has none."
     while True:
@@ -592,7 +592,7 @@ def _endless(train_dl):
             empty = False
             yield batch
         if empty:
-            raise ValueError("the loader gives no batch: is the data set empty, or smaller than a batch with drop_last?")
+            raise ValueError("the loader gives no batch: is the data set empty, or below one batch with drop_last?")
 
 
 def _check_loader(name: str, loader):
@@ -686,7 +686,7 @@ def _sweep(steps: _Steps, curve: _Curve, schedule, valid: list, bar):
         look()
         curve.stopped = curve.stopped or "interrupted"
 
-# %% ../nbs/api/07_find.ipynb #8c2923a8
+# %% ../nbs/api/07_find.ipynb #21a45c5d
 def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = None, opt=None, *, lr_min: float = 1e-7,
             lr_max: float = 10.0, n_steps: int = 100, mode: str = "exponential", smooth: float | None = None,
             diverge: float = 4.0, valid_dl: Iterable | None = None, valid_batches: int = 1, accumulate: int = 1,
@@ -705,8 +705,8 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     n_steps, mode: updates, and how they are spaced, "exponential" or "linear".
     smooth: weight of the moving average, None for one that suits n_steps; diverge: stop above so many times the best.
     valid_dl: the mean loss of its first `valid_batches` batches is taken after each step, in eval mode.
-    accumulate: batches an update. amp: "bf16" or "fp16" autocast; scaler: a GradScaler, made for fp16 if None. An update
-    that it skips is tried again at the same lr with the next batches.
+    accumulate: batches an update. amp: "bf16" or "fp16" autocast; scaler: a GradScaler, made for fp16 if None; an
+    update that it skips is tried again at the same lr with the next batches.
     device: where batches go, None for the model's. progress: show a bar.
 
     An interrupt returns the curve so far if it says anything yet, else it is raised again.
@@ -723,8 +723,9 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     _check_opt(opt, model)
     device = next(model.parameters()).device if device is None else torch.device(device)
     scaler = torch.amp.GradScaler(device.type) if amp == "fp16" and scaler is None else scaler
-    with (no_trace([model, loss_fn, batch_loss], opt, scaler, (train_dl, valid_dl)), torch.enable_grad(),
-          closing(_endless(train_dl)) as batches, progress_bar(total=n_steps, desc="lr_find", show=progress) as bar):
+    with (no_trace([model, loss_fn, batch_loss], opt, scaler, (train_dl, valid_dl)), torch.inference_mode(False),
+          torch.enable_grad(), closing(_endless(train_dl)) as batches,
+          progress_bar(total=n_steps, desc="lr_find", show=progress) as bar):
         valid = [] if valid_dl is None else _first_batches(valid_dl, valid_batches, device)
         train_mode(model)
         steps = _Steps(model, opt, batches, batch_loss or _loss_with(loss_fn), device, accumulate, amp, scaler)

@@ -191,7 +191,7 @@ def pick_precision(precision: str, device: torch.device) -> str:
         raise ValueError("precision='fp16' needs a GPU: take bf16 or fp32 on a CPU")
     return precision
 
-# %% ../nbs/api/09_learner.ipynb #ced42000
+# %% ../nbs/api/09_learner.ipynb #80b237e6
 @dataclass(frozen=True)
 class Best:
     "The best weights so far: their `score` (accuracy, or minus the loss), losses, size in px and a copy of the state."
@@ -287,18 +287,14 @@ class Learner:
                 return
         events = train_events(self.model, self.train_dl, self.valid_dl, opt, schedule, self.loss_fn, metrics=self.metrics,
                               device=self.device, precision=self.precision, scaler=scaler, start=start)
-        waiting = None                                             # an epoch whose cycle may end with it
         for event in events:
-            if waiting is not None and not isinstance(event, CycleDone):
-                self._checkpoint(checkpoint, opt, scaler, waiting)
-                waiting = None
             self.history.add(event)
             if isinstance(event, EpochDone):
                 self._keep_best()
-                waiting = event.step
+            ends_cycle = event.step in self.history.schedule.cycle_ends
+            if isinstance(event, CycleDone) or (isinstance(event, EpochDone) and not ends_cycle):
+                self._checkpoint(checkpoint, opt, scaler, event.step)
             yield event
-        if waiting is not None:
-            self._checkpoint(checkpoint, opt, scaler, waiting)
 
     def fit(self, schedule: Schedule, lr: float | list[float] | None = None, *, until_overfit: bool = False,
             patience: int = 2, snapshots: bool = False, checkpoint=None, resume: bool = False, progress: bool = True) -> History:
@@ -433,6 +429,9 @@ class Learner:
                              "give the same schedule and data, or remove the file")
         self._load({k: v.to(self.device) for k, v in state["model"].items()})
         opt.load_state_dict(state["opt"])
+        for p, kept in opt.state.items():                          # fused kernels walk weights and state in one order
+            kept.update({k: torch.empty_like(p, dtype=v.dtype).copy_(v) for k, v in kept.items()
+                         if isinstance(v, torch.Tensor) and v.shape == p.shape})
         if scaler:
             scaler.load_state_dict(state["scaler"])
         if state["train_dl"]:

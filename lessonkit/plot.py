@@ -33,7 +33,7 @@ def format_lr(lr: float) -> str:
     digits, exponent = f"{lr:.1e}".split("e")
     return f"{digits.removesuffix('.0')}e{int(exponent)}"
 
-# %% ../nbs/api/00_plot.ipynb #45baa73d
+# %% ../nbs/api/00_plot.ipynb #360faced
 def plot_lr_find(found, ax=None):
     """The lr finder's curve. found: `lrs`, `losses`, `smoothed`, `suggestions` (name -> lr), perhaps `valid_losses`."""
     ax = _new_axes(ax)
@@ -47,7 +47,7 @@ def plot_lr_find(found, ax=None):
                 label=f"{name} {format_lr(lr)}", zorder=3)
     ax.set(xscale="log" if getattr(found, "mode", "exponential") == "exponential" else "linear",
            xlabel="learning rate", ylabel="loss", ylim=_loss_limits(found.smoothed))
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(loc="lower left", framealpha=0.8, edgecolor="none", fontsize="small")
     return ax
 
 
@@ -72,7 +72,7 @@ def _mark_cycles(ax, cycle_ends):
     for end in cycle_ends:
         ax.axvline(end, color=GREY, linewidth=0.8, linestyle=":")
 
-# %% ../nbs/api/00_plot.ipynb #6fc6a039
+# %% ../nbs/api/00_plot.ipynb #9b5f5b3d
 def plot_history(history, axes=None):
     """Losses, metric and lrs over the updates of a run, cycle ends marked; returns the axes.
 
@@ -106,8 +106,8 @@ def _plot_lrs(ax, lrs):
         ax.plot(range(1, len(line) + 1), line, color=COLORS[(len(groups) - 1 - k) % len(COLORS)], linewidth=1.6,
                 label="head" if k == len(groups) - 1 else f"group {k + 1}")
     if len(groups) > 1:
-        top = max(max(line) for line in groups)
-        ax.set(yscale="log", ylim=(max(top * 1e-5, 1e-12), top * 2))
+        tops = [max(line) for line in groups if max(line) > 0]
+        ax.set(yscale="log", ylim=(min(tops) / 100, max(tops) * 2))  # the foot of a cosine is zero: cut it
         ax.legend(frameon=False, fontsize="small", ncols=len(groups))
 
 # %% ../nbs/api/00_plot.ipynb #ddba3e2a

@@ -6,7 +6,7 @@ needs nothing but itself: no network, no script."""
 # %% auto #0
 __all__ = ['augmented', 'write_report']
 
-# %% ../nbs/api/12_report.ipynb #7dda8424
+# %% ../nbs/api/12_report.ipynb #aae8095b
 import base64
 import io
 import os
@@ -17,10 +17,10 @@ from .augment import Plan, plan, render
 from .basics import write_whole
 from .data import ImageData, load_picture
 from .evaluate import confusion_matrix, get_answers, most_wrong
-from .plot import (plot_confusion, plot_history, plot_layer_lrs, plot_lr_find, plot_pictures)
+from .plot import plot_confusion, plot_history, plot_layer_lrs, plot_lr_find, plot_pictures
 from .recipe import FiveSteps
 
-# %% ../nbs/api/12_report.ipynb #ff92a39a
+# %% ../nbs/api/12_report.ipynb #4a2db6b9
 def _png(draw, width: float, height: float, **subplots) -> str:
     "What `draw(axes)` draws, as a PNG in base64."
     from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def augmented(data: ImageData, n_pictures: int = 2, n_each: int = 6, seed: int =
     return list(batch.clamp(0, 1).permute(0, 2, 3, 1).numpy())
 
 
-def _result_figures(five: FiveSteps, root: Path) -> list[tuple[str, str]]:
+def _result_figures(five: FiveSteps) -> list[tuple[str, str]]:
     "What the best network takes for what, and the pictures it is most wrong about."
     learn, classes = five.learner, five.learner.data.classes
     answers = get_answers(learn.model, learn.valid_dl, learn.device, learn.precision)
@@ -75,12 +75,12 @@ def _result_figures(five: FiveSteps, root: Path) -> list[tuple[str, str]]:
         pictures = [load_picture(items[k].path, 160) for k in worst]
         n_cols = min(4, len(worst))
         rows = -(-len(worst) // n_cols)
-        figures.append(("The validation pictures it is most wrong about. Look at them: some are mislabelled, some are hard.", _png(
+        figures.append(("The validation pictures it is most wrong about. Look at each: a wrong label, or a hard picture?", _png(
             lambda axes: plot_pictures(pictures, titles, n_cols, axes=axes), 1.7 * n_cols, 2.1 * rows,
             nrows=rows, ncols=n_cols, squeeze=False)))
     return figures
 
-# %% ../nbs/api/12_report.ipynb #fa09e801
+# %% ../nbs/api/12_report.ipynb #5c2ebd97
 def write_report(five: FiveSteps, path: str | os.PathLike, title: str | None = None) -> Path:
     """Write the page of a `five_steps` run to `path`: one self-contained HTML file, whole or not at all."""
     from jinja2 import Environment
@@ -95,6 +95,6 @@ def write_report(five: FiveSteps, path: str | os.PathLike, title: str | None = N
     page = template.render(
         title=title or f"{Path(report.root).name}: five steps to an image classifier", five=five, learn=learn, figures=figures,
         accuracy=f"{five.best['accuracy']:.2%}", minutes=f"{five.seconds / 60:.1f}", report=report,
-        train=report.counts("train"), valid=report.counts("valid"), results=_result_figures(five, Path(report.root)),
+        train=report.counts("train"), valid=report.counts("valid"), results=_result_figures(five),
         arch=getattr(learn.model, "arch", type(learn.model).__name__))
     return write_whole(path, page)

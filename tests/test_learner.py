@@ -1,0 +1,373 @@
+"""The learner: find + fit, stopping, resuming to the bit, saving, predicting."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from conftest import paint
+from torch import nn
+from torch.nn import functional as F
+
+from lessonkit.data import ImageData
+from lessonkit.evaluate import confusion_matrix, get_answers, most_wrong
+from lessonkit.learner import Learner, load_model, read_checkpoint, write_checkpoint
+from lessonkit.model import build_model
+from lessonkit.optim import spread_lrs
+from lessonkit.schedule import sgdr
+from lessonkit.train import CycleDone, EpochDone, TrainingError
+
+
+@pytest.fixture
+def data(colours):
+    return ImageData(colours, size=32, bs=8, seed=0)
+
+
+def learner(data, **options):
+    return Learner(data, "resnet10", **{"weights": None, **options})
+
+
+def weights(learn):
+    return {k: v.clone() for k, v in learn.model.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_it_learns_two_colours(data):
+    learn = learner(data)
+    history = learn.fit(sgdr(2, 2), 1e-3, progress=False)
+    assert learn.best.epoch["accuracy"] == 1.0 and history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
+    assert len(history.losses) == 16 == len(history.lrs) and history.cycle_ends == [8, 16]
+
+
+def test_fit_equals_find_and_fit_to_the_bit(data):
+    plain, found = learner(data), learner(data)
+    plain.fit(sgdr(1, 2), 1e-3, progress=False)
+    torch.manual_seed(0)
+    build_model("resnet10", 2, weights=None)                        # as far as the first learner's generator was
+    found = learner(data)
+    found.find(n_steps=12)
+    found.fit(sgdr(1, 2), 1e-3, progress=False)
+    assert same(weights(plain), weights(found)) and plain.history.losses == found.history.losses
+
+
+def test_the_same_seed_is_the_same_run_and_another_is_not(colours):
+    def run(seed):
+        learn = learner(ImageData(colours, size=32, bs=8, seed=seed), seed=seed)
+        return learn.fit(sgdr(1, 1), 1e-3, progress=False).losses
+    assert run(0) == run(0) != run(1)
+
+
+@pytest.mark.parametrize("opt", ["adamw", "sgd"])
+def test_a_resumed_run_is_the_unbroken_one_to_the_bit(data, tmp_path, opt):
+    schedule, path = sgdr(2, 2), tmp_path / "run.ckpt"
+    whole = learner(data, opt=opt)
+    whole.fit(schedule, [1e-4, 3e-4, 1e-3], progress=False)
+    broken = learner(data, opt=opt)
+    for event in broken.run(schedule, [1e-4, 3e-4, 1e-3], checkpoint=path):
+        if event.step == 14:                                        # in the last epoch of the second cycle
+            break
+    torch.manual_seed(99)
+    later = learner(ImageData(data.report.root, size=32, bs=8), opt=opt, seed=7)
+    history = later.fit(schedule, [1e-4, 3e-4, 1e-3], checkpoint=path, resume=True, progress=False)
+    assert same(weights(whole), weights(later))
+    assert history.losses == whole.history.losses and history.lrs == whole.history.lrs
+    assert [e["valid_loss"] for e in history.epochs] == [e["valid_loss"] for e in whole.history.epochs]
+    assert same(later.best.state, whole.best.state)
+    again = learner(data, opt=opt)
+    assert again.fit(schedule, 1e-3, checkpoint=path, resume=True, progress=False).losses == whole.history.losses
+
+
+def test_growing_cycles_resume_too(data, tmp_path):
+    schedule, path = sgdr(3, 1, "auto"), tmp_path / "run.ckpt"
+    whole = learner(data)
+    whole.fit(schedule, 1e-3, progress=False)
+    broken = learner(data)
+    for event in broken.run(schedule, 1e-3, checkpoint=path):
+        if event.step == 10:
+            break
+    later = learner(data)
+    later.fit(schedule, 1e-3, checkpoint=path, resume=True, progress=False)
+    assert later.history.schedule == whole.history.schedule and same(weights(whole), weights(later))
+
+
+def test_a_checkpoint_of_another_run_or_none_at_all_is_refused(data, tmp_path):
+    path = tmp_path / "run.ckpt"
+    learner(data).fit(sgdr(1, 1), 1e-3, checkpoint=path, progress=False)
+    with pytest.raises(ValueError, match="give the same schedule"):
+        learner(data).fit(sgdr(2, 1), 1e-3, checkpoint=path, resume=True, progress=False)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        learner(data).fit(sgdr(1, 1), 1e-3, checkpoint=path, resume=True, progress=False)
+
+
+def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "run.ckpt"
+    write_checkpoint(path, {"step": 1, "w": torch.ones(3)})
+
+    def crash(*args):
+        raise OSError("the disk is full")
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(OSError, match="disk is full"):
+        write_checkpoint(path, {"step": 2, "w": torch.zeros(3)})
+    state = read_checkpoint(path)
+    assert state["step"] == 1 and torch.equal(state["w"], torch.ones(3)) and os.listdir(tmp_path) == ["run.ckpt"]
+
+
+def test_snapshots_are_the_weights_at_the_end_of_each_cycle(data):
+    learn, states = learner(data), []
+    for event in learn.run(sgdr(2, 1), 1e-3):
+        if isinstance(event, CycleDone):
+            states.append(weights(learn))
+    other = learner(data)
+    other.fit(sgdr(2, 1), 1e-3, snapshots=True, progress=False)
+    assert len(other.snapshots) == 2 and all(same(a, b) for a, b in zip(states, other.snapshots))
+
+
+def test_an_interrupt_stops_after_the_update_and_the_learner_goes_on(data):
+    learn, seen = learner(data), []
+    real = learn.loss_fn
+
+    def loss_fn(logits, yb):
+        seen.append(0)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return real(logits, yb)
+    learn.loss_fn = loss_fn
+    history = learn.fit(sgdr(5, 1), 1e-3, progress=False)
+    assert len(history.lrs) == 3 and "interrupted after 3 updates" in history.stopped
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert len(learn.fit(sgdr(1, 1), 1e-3, progress=False).losses) == 4
+
+
+def test_a_loss_that_is_not_finite_gives_back_the_last_good_weights(data):
+    learn, seen, states = learner(data), [], []
+
+    def loss_fn(logits, yb):
+        seen.append(0)
+        return F.cross_entropy(logits, yb) * (float("nan") if len(seen) == 9 and torch.is_grad_enabled() else 1)
+    learn.loss_fn = loss_fn
+    plain = learner(data)
+    for event in plain.run(sgdr(3, 1), 1e-3):
+        if isinstance(event, EpochDone):
+            states.append(weights(plain))
+    torch.manual_seed(0)
+    learn = learner(data)
+    learn.loss_fn = loss_fn
+    with pytest.raises(TrainingError, match=r"at step \d+ with lr .*last evaluation"):
+        learn.fit(sgdr(3, 1), 1e-3, progress=False)
+    assert same(weights(learn), states[0]) and "not finite" not in learn.history.stopped
+    assert all(v.isfinite().all() for v in weights(learn).values())
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+                                   RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")])
+def test_out_of_memory_says_which_batch_size_to_try(data, error):
+    learn = learner(data)
+    before = weights(learn)
+
+    def loss_fn(logits, yb):
+        raise error
+    learn.loss_fn = loss_fn
+    with pytest.raises(TrainingError, match="batches of 8 pictures of 32 px: try data.bs = 4"):
+        learn.fit(sgdr(1, 1), 1e-3, progress=False)
+    assert same(before, weights(learn))
+    learn.loss_fn = F.cross_entropy
+    data.bs = 4
+    assert len(learn.fit(sgdr(1, 1), 1e-3, progress=False).losses) == 8
+
+
+def test_another_error_is_not_hidden(data):
+    learn = learner(data)
+    learn.loss_fn = lambda logits, yb: F.cross_entropy(logits, yb[:1])
+    with pytest.raises(ValueError, match="batch_size"):
+        learn.fit(sgdr(1, 1), 1e-3, progress=False)
+
+
+def test_until_overfit_takes_back_the_best_weights(data):
+    learn = learner(data, metrics={})
+    curve, state, seen = iter([0.9, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2]), {}, []
+
+    def loss_fn(logits, yb):                                        # the training loss falls, validation follows a script
+        if not torch.is_grad_enabled():
+            return torch.tensor(state["valid"])
+        seen.append(0)
+        return F.cross_entropy(logits, yb) * 0 + 1 / len(seen)
+    learn.loss_fn = loss_fn
+    original = learn._keep_best
+    states = []
+
+    def keep_best():
+        original()
+        states.append(weights(learn))
+        state["valid"] = next(curve)
+    learn._keep_best = keep_best
+    state["valid"] = next(curve)
+    history = learn.fit(sgdr(8, 1), 1e-3, until_overfit=True, patience=2, progress=False)
+    assert "overfit" in history.stopped and [e["valid_loss"] for e in history.epochs] == pytest.approx([0.9, 0.5, 0.6, 0.7])
+    assert same(weights(learn), states[1])
+
+
+def test_layer_groups_train_at_their_own_lrs(data):
+    learn = learner(data)
+    history = learn.fit(sgdr(1, 1), spread_lrs(1e-3, 3, 10), progress=False)
+    assert history.lrs[0] == pytest.approx([1e-5, 1e-4, 1e-3])
+    assert all(a * 10 == pytest.approx(b) and b * 10 == pytest.approx(c) for a, b, c in history.lrs)
+
+
+def test_a_pretrained_body_begins_frozen_and_keeps_its_norms(data, tmp_path):
+    torch.manual_seed(3)
+    model = build_model("resnet10", 2, weights=None)
+    torch.save({k: v for k, v in model.body.state_dict().items()}, tmp_path / "w.pth")
+    learn = Learner(data, "resnet10", weights=tmp_path / "w.pth")
+    assert [g.frozen for g in learn.groups] == [True, True, False]
+    before = weights(learn)
+    learn.fit(sgdr(1, 1), 1e-3, progress=False)
+    after = weights(learn)
+    assert all(torch.equal(before[k], after[k]) for k in before if k.startswith("body"))
+    learn.unfreeze()
+    learn.fit(sgdr(1, 1), 1e-3, progress=False)
+    moved = {k for k, v in weights(learn).items() if not torch.equal(v, before[k])}
+    assert any(k.startswith("body") for k in moved) and not any("running" in k for k in moved if k.startswith("body"))
+
+
+def test_loaders_and_modules_of_ones_own(data):
+    torch.manual_seed(0)
+    x = torch.randn(48, 4)
+    ds = torch.utils.data.TensorDataset(x, (x.sum(1) > 0).long())
+    dl = torch.utils.data.DataLoader(ds, 8, shuffle=True)
+    learn = Learner((dl, dl), nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), n_groups=2, opt="sgd")
+    found = learn.find(n_steps=30)
+    history = learn.fit(sgdr(3, 1), 0.1, progress=False)
+    assert history.last["accuracy"] > 0.8 and found.lrs and learn.size is None
+
+
+def test_other_losses_metrics_and_optimizers(data):
+    made = []
+
+    def opt(groups):
+        made.append(torch.optim.RMSprop(groups, lr=1e-3))
+        return made[-1]
+    top2 = lambda logits, yb: (logits.topk(2).indices == yb[:, None]).any(1).float().mean()
+    learn = learner(data, loss_fn=nn.CrossEntropyLoss(label_smoothing=0.1), metrics={"top2": top2}, opt=opt)
+    history = learn.fit(sgdr(1, 1), 1e-3, progress=False)
+    assert history.last["top2"] == 1.0 and "accuracy" not in history.last and made
+
+
+def test_sizes_are_checked_before_a_weight_moves(data):
+    flat = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 32 * 32, 2))
+    learn = Learner(data, flat, n_groups=2)
+    with pytest.raises(ValueError, match="no global pooling"):
+        learn.resize(48)
+    assert data.size == 32
+    data.size = 48
+    before = weights(learn)
+    with pytest.raises(ValueError, match="no global pooling"):
+        learn.fit(sgdr(1, 1), 1e-3, progress=False)
+    assert same(before, weights(learn))
+    learner(data).resize(64)
+    assert data.size == 64
+
+
+def test_save_load_and_predict_agree_with_validation(data, tmp_path):
+    learn = learner(data)
+    learn.fit(sgdr(1, 2), 1e-3, progress=False)
+    learn.save(tmp_path / "run")
+    assert sorted(os.listdir(tmp_path / "run")) == ["history.json", "model.json", "model.safetensors"]
+    info = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert (info["arch"], info["classes"], info["size"]) == ("resnet10", ["blue", "red"], 32)
+    back = load_model(tmp_path / "run")
+    items = data.items("valid")
+    predictions = list(back.predict([i.path for i in items], bs=3))
+    answers = get_answers(learn.model, learn.valid_dl)
+    assert [p.label for p in predictions] == [data.classes[k] for k in answers.predicted]
+    probs = torch.tensor([list(p.probabilities.values()) for p in predictions])
+    assert torch.allclose(probs, answers.probs, atol=1e-5)
+    assert all(p.confidence == max(p.probabilities.values()) and abs(sum(p.probabilities.values()) - 1) < 1e-5 for p in predictions)
+    assert answers.accuracy == pytest.approx(learn.validate()["accuracy"])
+
+
+def test_predicting_goes_on_past_files_that_are_no_pictures(data, tmp_path):
+    (tmp_path / "x.jpg").write_text("no")
+    good = paint(tmp_path / "y.png", (150, 20, 20), 5)
+    learn = learner(data)
+    bad, ok = learn.predict([tmp_path / "x.jpg", good])
+    assert bad.label is None and "not a picture" in bad.error and ok.label in data.classes and not ok.error
+    assert learn.predict([tmp_path / "x.jpg"])[0].error and learn.predict([]) == []
+
+
+@pytest.mark.parametrize("case", ["nothing", "json", "weights", "other"])
+def test_a_folder_that_holds_no_model_is_refused(data, tmp_path, case):
+    run = learner(data).save(tmp_path / "run")
+    if case == "nothing":
+        run = tmp_path
+    elif case == "json":
+        (run / "model.json").write_text("{")
+    elif case == "weights":
+        (run / "model.safetensors").write_bytes(b"x" * 100)
+    else:
+        info = json.loads((run / "model.json").read_text())
+        (run / "model.json").write_text(json.dumps(info | {"arch": "squeezenet1_1"}))
+    with pytest.raises((ValueError, FileNotFoundError), match="holds no model|do not fit"):
+        load_model(run)
+
+
+def test_a_module_of_ones_own_is_loaded_by_passing_it(data, tmp_path):
+    torch.manual_seed(0)
+    make = lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    learn = Learner(data, make(), n_groups=2)
+    learn.save(tmp_path / "run")
+    with pytest.raises(ValueError, match="pass it as model="):
+        load_model(tmp_path / "run")
+    back = load_model(tmp_path / "run", model=make())
+    assert same(back.model.state_dict(), learn.model.state_dict())
+
+
+@pytest.mark.parametrize("options, word", [
+    (dict(precision="fp8"), "precision='fp8'"), (dict(precision="fp16"), "needs a GPU"), (dict(device="cuda"), "no GPU"),
+    (dict(opt="lion"), "opt='lion'")])
+def test_bad_options_are_named(data, options, word):
+    if "cuda" in options.values() and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError) as e:
+        learner(data, **options).fit(sgdr(1, 1), 1e-3, progress=False)
+    assert word in str(e.value)
+
+
+def test_fit_needs_an_lr_from_somewhere(data):
+    with pytest.raises(ValueError, match="fit needs an lr"):
+        learner(data).fit(sgdr(1, 1))
+    history = learner(data).fit(sgdr(1, 1, lr_max=1e-3), progress=False)
+    assert history.lrs[0] == [1e-3] * 3
+
+
+def test_bf16_on_the_cpu_trains(data):
+    learn = learner(data, precision="bf16")
+    history = learn.fit(sgdr(1, 2), 1e-3, progress=False)
+    assert history.last["accuracy"] == 1.0 and {p.dtype for p in learn.model.parameters()} == {torch.float32}
+
+
+def test_the_confusion_and_the_worst_are_sklearns_and_numpys(data):
+    from sklearn.metrics import confusion_matrix as oracle
+    learn = learner(data)
+    answers = get_answers(learn.model, learn.valid_dl)
+    assert confusion_matrix(answers, 2).tolist() == oracle(answers.labels, answers.predicted, labels=[0, 1]).tolist()
+    losses = -np.log(answers.probs.numpy()[np.arange(len(answers.labels)), answers.labels.numpy()])
+    wrong = [k for k in np.argsort(-losses) if answers.predicted[k] != answers.labels[k]]
+    assert most_wrong(answers, 5) == wrong[:5]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_gpu_learns_the_same_thing(data, precision, tmp_path):
+    learn = learner(data, precision=precision, device="cuda")
+    learn.find(n_steps=20)
+    learn.fit(sgdr(2, 2), 1e-3, progress=False, checkpoint=tmp_path / "c.ckpt")
+    assert learn.best.epoch["accuracy"] == 1.0
+    learn.save(tmp_path / "run")
+    assert load_model(tmp_path / "run").predict([data.items("valid")[0].path])

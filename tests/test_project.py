@@ -1,0 +1,160 @@
+"""The house: generated code matches its notebooks, notebooks run, imports point one way and cost little."""
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "nbs" / "api").glob("*.ipynb"))
+MODULES = [n.stem.split("_", 1)[1] for n in NOTEBOOKS]
+LAZY = {"torchvision", "matplotlib", "ipywidgets", "anywidget", "IPython", "jupyterlab", "jinja2"}
+
+
+def tool(name):
+    return str(Path(sys.executable).with_name(name))
+
+
+def cells(notebook, kind):
+    return ["".join(c["source"]) for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == kind]
+
+
+def test_the_modules_are_what_the_notebooks_export(tmp_path):
+    for part in ("nbs", "lessonkit"):
+        subprocess.run(["cp", "-r", ROOT / part, tmp_path / part], check=True)
+    for name in ("settings.ini", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    files = {p.relative_to(tmp_path): p.read_bytes() for part in ("nbs", "lessonkit") for p in (tmp_path / part).rglob("*")
+             if p.is_file() and "__pycache__" not in p.parts}
+    for command in ("nbdev-export", "nbdev-clean"):
+        done = subprocess.run([tool(command)], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    changed = [str(p) for p, content in files.items() if (tmp_path / p).read_bytes() != content]
+    assert not changed, f"{changed}: run nbdev-export and nbdev-clean, then commit"
+
+
+def test_no_module_is_left_without_its_notebook():
+    generated = {p.stem for p in (ROOT / "lessonkit").glob("*.py")} - {"__init__", "_modidx"}
+    assert generated == set(MODULES)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
+def test_the_notebook_runs(notebook):
+    env = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    done = subprocess.run([tool("nbdev-test"), str(notebook)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "Success" in done.stdout + done.stderr, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
+def test_the_notebook_has_its_shape(notebook):
+    assert notebook.stat().st_size <= 150 * 1024
+    code, text = cells(notebook, "code"), cells(notebook, "markdown")
+    assert code[0].startswith("#| default_exp ") and re.match(r"# \w+\n\n> \S", text[0])
+    exported = [c for c in code if c.startswith("#| export")]
+    assert not any("import *" in c for c in code) and exported
+    assert any("assert" in c for c in code if not c.startswith("#|")), "nothing in it is shown to hold"
+    outputs = [o for c in json.loads(notebook.read_text())["cells"] for o in c.get("outputs", [])]
+    assert not any(o["output_type"] == "error" for o in outputs)
+
+
+def imports_of(module):
+    "(our modules that it imports, names of other packages at the top level of the module)"
+    tree = ast.parse((ROOT / "lessonkit" / f"{module}.py").read_text())
+    own = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level == 1}
+    top = {a.name.split(".")[0] for n in tree.body if isinstance(n, ast.Import) for a in n.names}
+    top |= {n.module.split(".")[0] for n in tree.body if isinstance(n, ast.ImportFrom) and n.level == 0}
+    return own, top
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_those_above_it(module):
+    own, top = imports_of(module)
+    assert own <= set(MODULES[:MODULES.index(module)]), "look at the numbers of the notebooks"
+    assert not top & LAZY, "import it inside the function that needs it"
+
+
+def test_schedules_need_no_torch():
+    code = "import sys; sys.modules['torch'] = None; import importlib.util as u, types; " \
+           "p = types.ModuleType('lessonkit'); p.__path__ = ['lessonkit']; sys.modules['lessonkit'] = p; " \
+           "from lessonkit.schedule import sgdr; print(sgdr(3, 1, 2).with_steps(64))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "1+2+4 = 7 epochs, 448 updates", done.stderr
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = "import sys, lessonkit, lessonkit.cli; print([m for m in %r if m in sys.modules])" % sorted(LAZY)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_every_public_name_of_the_package_is_there_and_documented():
+    import lessonkit
+    for name in lessonkit.__all__:
+        assert getattr(getattr(lessonkit, name), "__doc__", None), name
+
+
+def test_public_functions_and_classes_have_docstrings():
+    for module in MODULES:
+        for node in ast.parse((ROOT / "lessonkit" / f"{module}.py").read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{module}.{node.name}"
+
+
+def test_lines_are_not_too_long():
+    for path in [*(ROOT / "lessonkit").glob("*.py"), *(ROOT / "tests").glob("*.py")]:
+        if path.name != "_modidx.py":
+            long = [k for k, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 140]
+            assert not long, f"{path.name}: lines {long}"
+
+
+def test_the_readmes_python_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+                              env=os.environ | {"MPLBACKEND": "agg"})
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_readmes_commands_are_known():
+    from lessonkit.cli import build_parser
+    text = (ROOT / "README.md").read_text()
+    lines = [line.split("#")[0].split() for line in re.findall(r"^lessonkit .*$", text, re.M)]
+    assert len(lines) >= 4
+    for words in lines:
+        build_parser().parse_args(words[1:])
+    assert "&& pytest" in text and "&& lessonkit train --sample" in text
+
+
+def test_every_file_that_the_readme_shows_is_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
+
+
+def test_settings_are_the_only_metadata():
+    config = ConfigParser(delimiters=["="])
+    config.read(ROOT / "settings.ini")
+    assert "[project]" not in (ROOT / "pyproject.toml").read_text()
+    from importlib.metadata import metadata, version
+    assert version("lessonkit") == config["DEFAULT"]["version"]
+    assert metadata("lessonkit")["Requires-Python"] == ">=" + config["DEFAULT"]["min_python"]
+
+
+def test_a_wheel_holds_the_package_and_its_data(tmp_path):
+    pytest.importorskip("setuptools")
+    source = tmp_path / "source"
+    subprocess.run(["git", "clone", "-q", ROOT, source], check=True) if (ROOT / ".git").exists() else pytest.skip("no git checkout")
+    done = subprocess.run([sys.executable, "setup.py", "-q", "bdist_wheel", "-d", str(tmp_path)], cwd=source,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    import zipfile
+    wheel = next(tmp_path.glob("*.whl"))
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "lessonkit/static/report.html" in names and "lessonkit/cli.py" in names
+    assert not any(n.startswith(("tests/", "nbs/")) for n in names) and wheel.stat().st_size < 15 * 2 ** 20
