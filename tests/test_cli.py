@@ -59,7 +59,7 @@ def test_what_a_run_leaves(run):
 
 
 def test_predictions_agree_with_the_accuracy_that_was_printed(run):
-    from lessonkit.data import check_folder
+    from lessonkit.folders import check_folder
     folder, model, done = run
     items = [i for i in check_folder(folder).items if i.split == "valid"]
     answer = lessonkit("predict", model, *[i.path for i in items], "--json")
@@ -173,9 +173,9 @@ def test_ctrl_c_keeps_what_was_learnt(run, tmp_path):
 
 
 def test_the_sample_needs_no_network_and_no_options(tmp_path, monkeypatch, capsys):
-    import lessonkit.data as data
+    import lessonkit.datasets as datasets
     small = write_samples(tmp_path / "sample", "side_on", 60, 24)
-    monkeypatch.setattr(data, "sample_data", lambda domain: small)
+    monkeypatch.setattr(datasets, "sample_data", lambda domain: small)
     monkeypatch.setattr("socket.socket.connect", lambda *a: (_ for _ in ()).throw(OSError("no network here")))
     assert main(["train", "--sample", "--epochs", "2", "--head-epochs", "1", "--out", str(tmp_path / "run")]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("accuracy ")

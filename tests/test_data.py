@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lessonkit.data import DataError, ImageData, batch_bounds, check_folder, fetch, find_splits, list_pictures, load_picture
-from lessonkit.find import no_trace
+from lessonkit.data import ImageData, batch_bounds
+from lessonkit.datasets import fetch
+from lessonkit.folders import DataError, check_folder, find_splits, list_pictures, load_picture
+from lessonkit.trace import no_trace
 
 
 def problems(report):

@@ -20,9 +20,11 @@ from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, TensorDataset
 
 import lessonkit.find as find
-from lessonkit.find import (RULES, LRFind, default_smooth, ema, lr_find, minimum, no_trace, slide, smooth_losses,
-                            steepest, valley)
-from lessonkit.schedule import sgdr, sweep
+import lessonkit.trace as trace
+from lessonkit.find import lr_find
+from lessonkit.schedule import sgdr
+from lessonkit.suggest import RULES, LRFind, default_smooth, ema, minimum, slide, smooth_losses, steepest, valley
+from lessonkit.trace import no_trace
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -322,12 +324,12 @@ def test_ctrl_c_while_everything_is_put_back_waits(monkeypatch):
     opt = make_opt(model)
     step(model, opt)
     model.cache = None
-    before, real = everything(model, opt), find._KeptTensor.restore
+    before, real = everything(model, opt), trace._KeptTensor.restore
 
     def restore(kept):
         signal.raise_signal(signal.SIGINT)
         real(kept)
-    monkeypatch.setattr(find._KeptTensor, "restore", restore)
+    monkeypatch.setattr(trace._KeptTensor, "restore", restore)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         lr_find(model, make_loader(), F.cross_entropy, opt, n_steps=5)

@@ -15,8 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+import lessonkit.canvas as canvas_module
+import lessonkit.draw as drawing
 import lessonkit.samples as samples
-from lessonkit.samples import DOMAINS, contact_sheet, draw, sample_data, write_samples
+from lessonkit.draw import DOMAINS, contact_sheet, draw
+from lessonkit.samples import sample_data, write_samples
 
 ALL = [(domain, label) for domain, labels in DOMAINS.items() for label in labels]
 
@@ -68,16 +71,17 @@ def test_the_sine_table_does_not_hang_on_last_bits():
     k = np.arange(1024)
     exact = np.sin(k * (2 * np.pi / 1024)) * 2**20
     assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-4
-    assert np.array_equal(samples._SINE * 2**20, np.rint(exact))
+    assert np.array_equal(canvas_module._SINE * 2**20, np.rint(exact))
 
 
 def test_only_the_promised_libraries_are_imported():
     names = set()
-    for node in ast.walk(ast.parse(Path(samples.__file__).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add(node.module.split(".")[0])
+    for module in (canvas_module, drawing, samples):
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.add(node.module.split(".")[0])
     assert names - set(sys.stdlib_module_names) == {"numpy", "PIL"}
 
 
@@ -136,7 +140,7 @@ def test_coverage_is_what_pillow_sees_from_near(radii, x, y, backwards, size):
     angle = np.arange(len(radii)) * (2 * np.pi / len(radii))
     path = np.stack([x + np.array(radii) * np.cos(angle), y + np.array(radii) * np.sin(angle)], 1)
     path = path[::-1] if backwards else path
-    ours = samples._Canvas(size, (0, 0, 0)).mask([path])
+    ours = canvas_module._Canvas(size, (0, 0, 0)).mask([path])
     zoom = 32
     theirs = Image.new("L", (size * zoom, size * zoom))
     ImageDraw.Draw(theirs).polygon([tuple(p) for p in (path * size * zoom - 0.5).tolist()], fill=255)
@@ -146,22 +150,22 @@ def test_coverage_is_what_pillow_sees_from_near(radii, x, y, backwards, size):
 
 
 def test_overlapping_paths_are_one_and_paths_outside_are_nothing():
-    canvas = samples._Canvas(32, (0, 0, 0))
-    a, b = samples._box(0.1, 0.1, 0.6, 0.6), samples._box(0.4, 0.4, 0.9, 0.9)
+    canvas = canvas_module._Canvas(32, (0, 0, 0))
+    a, b = canvas_module._box(0.1, 0.1, 0.6, 0.6), canvas_module._box(0.4, 0.4, 0.9, 0.9)
     both = canvas.mask([a, b[::-1]])  # also where one of them runs the other way round
     assert both.max() == 1
     assert both.sum() == pytest.approx((2 * 0.25 - 0.04) * 32 * 32, rel=0.01)
     for far in ((2, 0), (-2, 0), (0, 2), (0, -2)):
         assert canvas.mask([a + far]).sum() == 0
-    assert canvas.mask([samples._box(-5, -5, 5, 5)]).min() == 1
+    assert canvas.mask([canvas_module._box(-5, -5, 5, 5)]).min() == 1
 
 
 def test_fill_mixes_by_alpha_and_stays_in_its_clip():
-    canvas = samples._Canvas(20, (0, 0, 0))
-    half = canvas.mask([samples._box(0, 0, 0.5, 1)])
-    canvas.fill(samples._box(0, 0, 1, 1), (100, 200, 40), clip=half)
+    canvas = canvas_module._Canvas(20, (0, 0, 0))
+    half = canvas.mask([canvas_module._box(0, 0, 0.5, 1)])
+    canvas.fill(canvas_module._box(0, 0, 1, 1), (100, 200, 40), clip=half)
     assert np.array_equal(canvas.rgb[:, 5, 3], (100, 200, 40)) and not canvas.rgb[:, :, 10:].any()
-    canvas.fill(samples._box(0, 0, 1, 1), (0, 0, 0), alpha=0.5)
+    canvas.fill(canvas_module._box(0, 0, 1, 1), (0, 0, 0), alpha=0.5)
     assert np.array_equal(canvas.rgb[:, 5, 3], (50, 100, 20))
 
 
@@ -217,7 +221,7 @@ def test_upside_down_one_is_the_other(one, other):
 @pytest.mark.parametrize("one, other", [("goblet", "lamp"), ("balloon", "bauble")])
 def test_the_pairs_are_mirror_images_by_construction(one, other):
     for seed in range(5):
-        a, b = samples._SIDE_ON[one](samples._Dice(seed)), samples._SIDE_ON[other](samples._Dice(seed))
+        a, b = drawing._SIDE_ON[one](canvas_module._Dice(seed)), drawing._SIDE_ON[other](canvas_module._Dice(seed))
         assert list(a) == list(b)
         for p, q in zip((p for v in a.values() for p in v), (q for v in b.values() for q in v)):
             assert np.array_equal(p * (1, -1), q)
@@ -237,18 +241,18 @@ def spread(n=80):
 def test_from_above_there_is_no_direction(monkeypatch):
     assert spread() < 0.35
 
-    class Straight(samples._Plan):
+    class Straight(drawing._Plan):
         def __init__(self, *args):
             super().__init__(*args)
             self.place = (*self.place[:3], 0.0, self.place[4])
 
-    monkeypatch.setattr(samples, "_Plan", Straight)
+    monkeypatch.setattr(drawing, "_Plan", Straight)
     assert spread() > 0.8  # the measure does see it when all stand straight
 
 
 def test_places_from_above_come_turned_and_mirrored():
-    canvas, dice = samples._Canvas(16, (0, 0, 0)), [samples._Dice(i) for i in range(200)]
-    frames = [samples._Plan(canvas, d, *samples._colours(d)) for d in dice]
+    canvas, dice = canvas_module._Canvas(16, (0, 0, 0)), [canvas_module._Dice(i) for i in range(200)]
+    frames = [drawing._Plan(canvas, d, *canvas_module._colours(d)) for d in dice]
     turns = np.array([f.place[3] for f in frames])
     counts = np.histogram(turns, 8, (0, 1))[0]
     assert counts.min() >= 10 and counts.max() <= 45  # 25 expected, standard deviation 4.7

@@ -104,7 +104,7 @@ def test_growing_cycles_follow_the_losses_of_the_run():
         history.add(event)
         if isinstance(event, CycleDone):
             cycles.append((history.last["train_loss"] > history.last["valid_loss"], event.schedule.cycles))
-    length, expected = [1, 1, 1], []
+    length = [1, 1, 1]
     for k, (above, got) in enumerate(cycles):
         if above:
             length[k + 1:] = [2 * length[k]] * (2 - k)
