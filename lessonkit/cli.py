@@ -27,7 +27,7 @@ from .recipe import five_steps, lr_factor
 from .report import write_report
 from .train import TrainingError
 
-# %% ../nbs/api/22_cli.ipynb #f6a6f66e
+# %% ../nbs/api/22_cli.ipynb #4572f99a
 def _data_and_options(args) -> tuple[ImageData, str, str, list[int]]:
     "The data, arch, weights and sizes that the arguments ask for, the sample's own defaults filled in."
     if (args.folder is None) == (args.sample is None):
@@ -35,7 +35,7 @@ def _data_and_options(args) -> tuple[ImageData, str, str, list[int]]:
                          else "give either a FOLDER or --sample, not both")
     sizes = args.size or [64 if args.sample else 224]
     data = ImageData(f"sample:{args.sample}" if args.sample else args.folder, size=sizes[0], bs=args.bs, seed=args.seed,
-                     augment=args.augment or args.sample or "side_on", valid=args.valid, progress=True)
+                     augment=args.augment or args.sample or "side_on", valid=args.valid)
     print(f"{data.report}\n")
     arch = args.arch or ("resnet10" if args.sample else "resnet34")
     return data, arch, args.weights or ("none" if args.sample else "DEFAULT"), sizes
@@ -81,7 +81,7 @@ def predict(args) -> int:
             print(f"lessonkit: {p.file}: {p.error}", file=sys.stderr)
     return 1 if bad else 0
 
-# %% ../nbs/api/22_cli.ipynb #a76b0ea8
+# %% ../nbs/api/22_cli.ipynb #d29dac99
 def find_lr(args) -> int:
     "`lessonkit find-lr`: every rule's suggestion; the last line is the default one."
     keep_freed_memory()
@@ -90,7 +90,7 @@ def find_lr(args) -> int:
     learn = Learner(data, arch, weights=weights, seed=args.seed, precision=args.precision, device=args.device)
     learn.freeze_to(0 if args.unfrozen else -1)
     lrs = spread_lrs(1.0, len(learn.groups), factor) if args.unfrozen else None
-    found = learn.find(lrs, progress=True)
+    found = learn.find(lrs)
     print("\n".join(f"{name:<10} {format_lr(lr)}" for name, lr in found.suggestions.items()))
     if found.disagree:
         print("note: the rules differ by more than 10x; look at the curve (--out lr.png) before you choose")

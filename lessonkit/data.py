@@ -109,7 +109,7 @@ class Batches:
         "Go on from there."
         self.epoch = int(state["epoch"])
 
-# %% ../nbs/api/09_data.ipynb #d46c49f8
+# %% ../nbs/api/09_data.ipynb #ef1e5157
 class ImageData:
     """The pictures of a folder as batches.
 
@@ -119,7 +119,7 @@ class ImageData:
     seed of the split, and seed of order and augmentation. DataError where the folder cannot be trained on.
     """
     def __init__(self, path: str | os.PathLike, size: int = 128, augment="side_on", bs: int = 32, valid: float = 0.2,
-                 seed: int = 0, cache_bytes: int = 2 ** 31, progress: bool = False):
+                 seed: int = 0, cache_bytes: int = 2 ** 31, progress: bool = True):
         self.bs = check_number("bs", bs, 2, 4096, whole=True)
         self.size, self.seed, self.augment = size, check_number("seed", seed, 0, 2 ** 63, whole=True), get_preset(augment)
         kept: dict = {}

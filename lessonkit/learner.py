@@ -51,7 +51,7 @@ def pick_precision(precision: str, device: torch.device) -> str:
         raise ValueError("precision='fp16' needs a GPU: take bf16 or fp32 on a CPU")
     return precision
 
-# %% ../nbs/api/18_learner.ipynb #febd0288
+# %% ../nbs/api/18_learner.ipynb #00d4c99a
 @dataclass(frozen=True)
 class Best:
     "The best weights so far: their `score` (accuracy, or minus the loss), losses, size in px and a copy of the state."
@@ -129,7 +129,7 @@ class Learner:
         """
         amp = None if self.precision == "fp32" else self.precision
         return lr_find(self.model, self.train_dl, self.loss_fn, self.make_opt(lrs or 1.0), amp=amp, device=self.device,
-                       **options)
+                       **{"progress": True} | options)
 
     def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, checkpoint=None, resume: bool = False):
         """The stream of events of a run (see `train_events`); closing it stops the run, and the learner stays usable.

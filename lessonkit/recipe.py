@@ -66,15 +66,14 @@ class FiveSteps:
         lines = [f"{s.number}. {s.title}: {s.text}" for s in self.steps]
         return "\n".join([*lines, f"accuracy {self.best['accuracy']:.4f} after {self.seconds:.0f} s"])
 
-# %% ../nbs/api/20_recipe.ipynb #85276239
+# %% ../nbs/api/20_recipe.ipynb #504ca4d4
 FALLS = "where the loss falls most steeply"
 
 
-def _pick(found: LRFind, lr: float, pretrained: bool) -> tuple[float, str]:
+def _pick(found: LRFind, lr: float, factor: float, pretrained: bool) -> tuple[float, str]:
     "The lr for the whole network, and why, from its sweep and the head's `lr`, which it does not exceed if pretrained."
     if "steepest" not in found.suggestions:
-        return (lr / 10, "a tenth of the head's, as the curve does not fall") if pretrained else \
-            (lr, "the head's, as the curve does not fall")
+        return (lr * factor / 30 if pretrained else lr), "from the head's, as the curve does not fall"
     if pretrained and found.lr > lr:
         return lr, "the head's, which the curve would allow to exceed"
     return found.lr, FALLS
@@ -92,7 +91,7 @@ def _share(epochs: int, parts: int) -> list[int]:
     "`epochs` over `parts` picture sizes, the rest to the last."
     return [epochs // parts] * (parts - 1) + [epochs - epochs // parts * (parts - 1)]
 
-# %% ../nbs/api/20_recipe.ipynb #566696af
+# %% ../nbs/api/20_recipe.ipynb #062b6dbb
 def five_steps(data: ImageData, arch: str = "resnet34", weights="DEFAULT", *, sizes: list[int] | None = None,
                similarity: str | float = "similar", head_epochs: int = 3, epochs: int = 8, cycle_len: int = 2,
                patience: int = 1, say: Callable[[str], None] = print, progress: bool = True, **learner) -> FiveSteps:
@@ -148,7 +147,7 @@ def five_steps(data: ImageData, arch: str = "resnet34", weights="DEFAULT", *, si
     found = learn.find(spread_lrs(1.0, len(learn.groups), factor), lr_min=1e-6, lr_max=1.0, n_steps=50, progress=progress)
     if found.stopped == "interrupted":
         return result(ended="interrupted")
-    full_lr, why = _pick(found, lr, pretrained)
+    full_lr, why = _pick(found, lr, factor, pretrained)
     done(3, "Unfreeze", f"{sum(g.n_params for g in learn.groups):,} weights in {len(learn.groups)} layer groups; "
          f"lr {format_lr(full_lr)}, {why}", (found,))
 
