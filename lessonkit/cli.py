@@ -27,7 +27,7 @@ from .recipe import five_steps, lr_factor
 from .report import write_report
 from .train import TrainingError
 
-# %% ../nbs/api/22_cli.ipynb #4572f99a
+# %% ../nbs/api/22_cli.ipynb #03ad4bf1
 def _data_and_options(args) -> tuple[ImageData, str, str, list[int]]:
     "The data, arch, weights and sizes that the arguments ask for, the sample's own defaults filled in."
     if (args.folder is None) == (args.sample is None):
@@ -49,7 +49,7 @@ def train(args) -> int:
         raise PermissionError(f"{args.out} cannot be written to: name another folder with --out")
     keep_freed_memory()
     data, arch, weights, sizes = _data_and_options(args)
-    epochs = (14 if args.sample else 8) if args.epochs is None else args.epochs
+    epochs = (14 if args.sample else 6) if args.epochs is None else args.epochs
     five = five_steps(data, arch, weights, sizes=sizes, similarity=args.similarity, head_epochs=args.head_epochs, epochs=epochs,
                       cycle_len=args.cycle_len, seed=args.seed, precision=args.precision, device=args.device)
     save_model(args.out, five.learner.predictor(), accuracy=five.best["accuracy"], lessonkit=version("lessonkit"))
@@ -111,7 +111,7 @@ def check(args) -> int:
     print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) if args.json else report)
     return 2 if report.errors else 1 if report.problems else 0
 
-# %% ../nbs/api/22_cli.ipynb #1b64825b
+# %% ../nbs/api/22_cli.ipynb #90471207
 EPILOG = """\
 FOLDER has one folder of pictures for each class, or two folders, train and valid, that do. It can also be the name of a
 public data set, fetched once where there is a network: """ + ", ".join(DATASETS) + """.
@@ -166,7 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
                    help="how much the pictures are like those of the pretraining: similar (lrs of neighbouring layer groups "
                         "differ by 3), different (by 10), or that factor itself (default: similar)")
     p.add_argument("--factor", dest="similarity", metavar="F", help="the same as --similarity, by number")
-    p.add_argument("--epochs", type=int, help="at most this many epochs of the full network (default: 8; with --sample 14)")
+    p.add_argument("--epochs", type=int, help="at most this many epochs of the full network (default: 6; with --sample 14)")
     p.add_argument("--cycle-len", type=int, default=2, help="epochs of one of its cycles (default: 2)")
     p.add_argument("--head-epochs", type=int, default=3, help="epochs of the head alone (default: 3)")
     p.add_argument("--out", default="run", type=Path, help="the folder for the results (default: run)")

@@ -91,9 +91,9 @@ def _share(epochs: int, parts: int) -> list[int]:
     "`epochs` over `parts` picture sizes, the rest to the last."
     return [epochs // parts] * (parts - 1) + [epochs - epochs // parts * (parts - 1)]
 
-# %% ../nbs/api/20_recipe.ipynb #062b6dbb
+# %% ../nbs/api/20_recipe.ipynb #02bd4a98
 def five_steps(data: ImageData, arch: str = "resnet34", weights="DEFAULT", *, sizes: list[int] | None = None,
-               similarity: str | float = "similar", head_epochs: int = 3, epochs: int = 8, cycle_len: int = 2,
+               similarity: str | float = "similar", head_epochs: int = 3, epochs: int = 6, cycle_len: int = 2,
                patience: int = 1, say: Callable[[str], None] = print, progress: bool = True, **learner) -> FiveSteps:
     """Train a classifier for `data` in five steps and return it with what each step found and did.
 
@@ -132,7 +132,7 @@ def five_steps(data: ImageData, arch: str = "resnet34", weights="DEFAULT", *, si
     if found.stopped == "interrupted":
         return result(ended="interrupted")
     lr, why = (found.lr, FALLS) if "steepest" in found.suggestions else (1e-3, "the usual one, as the curve does not fall")
-    done(1, "Find the learning rate", f"lr {format_lr(lr)}, {why}", (found,))
+    done(1, "Find the learning rate", f"learning rate {format_lr(lr)}, {why}", (found,))
 
     say(f"2. Train the head for {head_epochs} epochs, the body frozen")
     history = learn.fit(sgdr(head_epochs, cycle_len=1), lr, progress=progress)
@@ -144,7 +144,7 @@ def five_steps(data: ImageData, arch: str = "resnet34", weights="DEFAULT", *, si
     learn.restore_best()
     learn.unfreeze()
     factor = factor if pretrained else 1.0
-    found = learn.find(spread_lrs(1.0, len(learn.groups), factor), lr_min=1e-6, lr_max=1.0, n_steps=50, progress=progress)
+    found = learn.find(spread_lrs(1.0, len(learn.groups), factor), lr_min=1e-6, lr_max=1.0, n_steps=40, progress=progress)
     if found.stopped == "interrupted":
         return result(ended="interrupted")
     full_lr, why = _pick(found, lr, factor, pretrained)
