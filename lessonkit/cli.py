@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EPILOG', 'train', 'predict', 'find_lr', 'check', 'build_parser', 'main']
 
-# %% ../nbs/api/22_cli.ipynb #c59772c8
+# %% ../nbs/api/22_cli.ipynb #c99fb129
 import argparse
 import contextlib
 import json
@@ -19,7 +19,7 @@ from .basics import keep_freed_memory, write_whole
 from .data import ImageData
 from .datasets import DATASETS, resolve
 from .folders import check_folder, list_pictures
-from .learner import Learner
+from .learner import Learner, pick_device
 from .optim import spread_lrs
 from .plot import format_lr
 from .predict import load_model, save_model
@@ -61,10 +61,10 @@ def train(args) -> int:
         print(f"lessonkit: {five.ended}", file=sys.stderr)
     return {"": 0, "interrupted": 130}.get(five.ended, 1)
 
-# %% ../nbs/api/22_cli.ipynb #5df41c3b
+# %% ../nbs/api/22_cli.ipynb #ea6acc5f
 def predict(args) -> int:
     "`lessonkit predict`: a table, or a JSON object a line; 1 if a file could not be used."
-    model = load_model(args.model)
+    model = load_model(args.model, device=pick_device())
     files = [f for p in args.pictures for f in list_pictures(p)]
     bad = 0
     width = max((len(str(f)) for f in files), default=4)

@@ -33,7 +33,7 @@ def lr_factor(similarity: str | float) -> float:
         raise ValueError(f'similarity={similarity!r}: "similar" (factor 3), "different" (factor 10), '
                          "or a factor from 1 to 10") from None
 
-# %% ../nbs/api/20_recipe.ipynb #2f174ca1
+# %% ../nbs/api/20_recipe.ipynb #fc0f9676
 @dataclass(frozen=True)
 class Step:
     "One of the five: its number, what it is, what it found or did in a sentence, and the records behind that."
@@ -59,7 +59,8 @@ class FiveSteps:
     def to_dict(self) -> dict:
         "Plain values for JSON: the best evaluation, the lrs, and every step with its sweeps and histories."
         return {"best": self.best, "lrs": list(self.lrs), "seconds": self.seconds, "ended": self.ended,
-                "steps": [{"number": s.number, "title": s.title, "text": s.text, "found": [asdict(f) | {"suggestions": f.suggestions} for f in s.found],
+                "steps": [{"number": s.number, "title": s.title, "text": s.text,
+                           "found": [asdict(f) | {"suggestions": f.suggestions} for f in s.found],
                            "histories": [h.to_dict() for h in s.histories]} for s in self.steps]}
 
     def __str__(self):
