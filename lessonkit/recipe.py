@@ -67,7 +67,7 @@ class FiveSteps:
         lines = [f"{s.number}. {s.title}: {s.text}" for s in self.steps]
         return "\n".join([*lines, f"accuracy {self.best['accuracy']:.4f} after {self.seconds:.0f} s"])
 
-# %% ../nbs/api/20_recipe.ipynb #504ca4d4
+# %% ../nbs/api/20_recipe.ipynb #a05396b5
 FALLS = "where the loss falls most steeply"
 
 
@@ -76,7 +76,7 @@ def _pick(found: LRFind, lr: float, factor: float, pretrained: bool) -> tuple[fl
     if "steepest" not in found.suggestions:
         return (lr * factor / 30 if pretrained else lr), "from the head's, as the curve does not fall"
     if pretrained and found.lr > lr:
-        return lr, "the head's, which the curve would allow to exceed"
+        return lr, "the head's, though the curve would allow more"
     return found.lr, FALLS
 
 
