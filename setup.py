@@ -21,7 +21,7 @@ setup(
     keywords=cfg["keywords"].split(),
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require={"dev": cfg["dev_requirements"].split(), "bench": cfg["bench_requirements"].split()},
     packages=["lessonkit"],
     package_data={"lessonkit": ["static/*"]},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
