@@ -117,7 +117,7 @@ def pack_pixels(pictures: list[np.ndarray], pin: bool = False) -> tuple[torch.Te
     ends = shapes.prod(1).cumsum(0)
     pixels = torch.zeros(int(ends[-1]), 4, dtype=torch.uint8, pin_memory=pin)
     for p, end in zip(pictures, ends.tolist()):
-        pixels[end - p.shape[0] * p.shape[1]:end, :3] = torch.from_numpy(p.reshape(-1, 3))
+        pixels.numpy()[end - p.shape[0] * p.shape[1]:end, :3] = p.reshape(-1, 3)
     return pixels.view(torch.int32).flatten(), torch.cat([(ends - shapes.prod(1))[:, None], shapes], 1)
 
 

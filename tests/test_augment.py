@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lessonkit.augment import PRESETS, Augment, get_preset, plan
-from lessonkit.render import centre, render
+from lessonkit.render import Buffers, centre, colour_scale, pack_pixels, plan_matrices, render, sample
 
 
 def picture(h, w, seed=0):
@@ -123,3 +123,71 @@ def test_bad_input_is_named(make, word):
     with pytest.raises(ValueError) as e:
         make()
     assert word in str(e.value)
+
+
+def both_ways(pictures, drawn, size, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)):
+    "The batch as the CPU makes it and as a GPU would."
+    matrices = plan_matrices(drawn, np.array([p.shape[:2] for p in pictures]), size).astype(np.float32)
+    values = map(torch.from_numpy, (matrices, *colour_scale(drawn, len(pictures), mean, std)))
+    return render(pictures, drawn, size, mean, std), sample(*pack_pixels(pictures), *values, size)
+
+
+@given(st.integers(0, 2 ** 32), st.sampled_from(["side_on", "top_down", "none"]), st.integers(8, 64))
+@settings(deadline=None, max_examples=60)
+def test_cpu_and_gpu_agree_on_pictures_of_any_shape(seed, preset, size):
+    rng = np.random.default_rng(seed)
+    shapes = rng.integers(size, 3 * size, (4, 2))
+    drawn = plan(4, PRESETS[preset].scaled(rng.uniform(0, 2)), rng)
+    quick, slow = both_ways([smooth(*s) for s in shapes], drawn, size)
+    levels = (quick - slow).abs() * torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1, 1) * 255 / torch.from_numpy(drawn.gain).view(4, 3, 1, 1)
+    assert levels.mean() < 1 and levels.max() < 40                 # rounding to whole levels; at mirrored edges 1/32 px
+
+
+def test_cpu_and_gpu_agree_with_grid_sample_on_noise():
+    "torch's own sampling, mirrored as ours, of a square picture."
+    p = picture(40, 40)
+    drawn = plan(1, PRESETS["side_on"], np.random.default_rng(5))
+    quick, slow = both_ways([p], drawn, 32, (0, 0, 0), (1, 1, 1))
+    line = (np.arange(32) * 2 + 1) / 32 - 1
+    x, y = np.meshgrid(line, line)
+    points = np.stack([x, y, np.ones_like(x)], -1) @ drawn.matrix[0].T
+    crop = 1 - np.sqrt(abs(np.linalg.det(drawn.matrix[0, :2, :2])))
+    grid = points[..., :2] / points[..., 2:] + crop * drawn.shift[0]
+    want = torch.nn.functional.grid_sample(torch.from_numpy(p).permute(2, 0, 1)[None].double(), torch.from_numpy(grid)[None],
+                                           padding_mode="reflection", align_corners=False)[0]
+    want = want / 255 * drawn.gain[0][:, None, None] + drawn.offset[0][:, None, None]
+    assert (slow[0] - want).abs().max() < 1e-3 and (quick[0] - want).abs().mean() * 255 < 4
+
+
+def test_without_opencv_the_slow_way_stands_in(monkeypatch):
+    p, drawn = smooth(40, 60), plan(3, "top_down", np.random.default_rng(0))
+    quick = render([p] * 3, drawn, 32)
+    monkeypatch.setattr("lessonkit.render.opencv", lambda: None)
+    slow = render([p] * 3, drawn, 32)
+    assert slow.shape == quick.shape and slow.is_contiguous(memory_format=torch.channels_last)
+    assert (quick - slow).abs().mean() < 1 / 255
+    assert torch.equal(render([p], None, 40), centre([p], 40))
+
+
+def test_a_batch_that_is_held_is_never_written_to_again():
+    buffers, p = Buffers(), smooth(20, 20)
+    held = [render([p] * 4, plan(4, "top_down", np.random.default_rng(k)), 16, buffers=buffers) for k in range(12)]
+    again = [render([p] * 4, plan(4, "top_down", np.random.default_rng(k)), 16) for k in range(12)]
+    assert all(torch.equal(a, b) for a, b in zip(held, again))
+    part = held[5][1:, :, 2:4]
+    was, held = part.clone(), None
+    for k in range(12):
+        render([p] * 4, plan(4, "top_down", np.random.default_rng(90 + k)), 16, buffers=buffers)
+    assert torch.equal(part, was)
+
+
+def test_memory_that_nobody_holds_is_used_again():
+    buffers = Buffers()
+    seen = {render([smooth(20, 20)] * 4, None, 16, buffers=buffers).data_ptr() for _ in range(20)}
+    assert len(seen) == 1
+    x = torch.ones(1, requires_grad=True)
+    kept = render([smooth(20, 20)] * 4, None, 16, buffers=buffers) * x     # autograd holds the batch
+    was = kept.detach().clone()
+    [render([picture(20, 20, k)] * 4, None, 16, buffers=buffers) for k in range(9)]
+    kept.sum().backward()
+    assert x.grad.item() == pytest.approx(was.sum().item(), rel=1e-5)

@@ -335,3 +335,40 @@ def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch):
             fetch(name, tmp_path)
     with pytest.raises(ValueError, match="no data set known"):
         fetch("imagenet", tmp_path)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_the_gpus_way_gives_the_cpus_batches(colours, resident, monkeypatch):
+    "Run on the CPU: pictures that lie on the device, or are sent there batch by batch."
+    from lessonkit.data import _OnDevice
+    if not resident:
+        monkeypatch.setattr(_OnDevice, "load", lambda self, short: None)
+    data = ImageData(colours, size=24, bs=8, progress=False)
+    for plain, other in ((data.train_dl(), data.train_dl()), (data.valid_dl(), data.valid_dl())):
+        other._maker = _OnDevice(other._get, other.n, torch.device("cpu"))
+        for _ in range(2):
+            for (a, ya), (b, yb) in zip(plain, other):
+                assert torch.equal(ya, yb) and (a - b).abs().mean() < 0.03 and b.is_contiguous(memory_format=torch.channels_last)
+    data.size = 32
+    assert next(iter(other))[0].shape[-1] == 32
+
+
+def test_two_epochs_of_one_loader_may_run_at_once(colours):
+    data = ImageData(colours, size=16, bs=8, progress=False)
+    dl, one, two = data.train_dl(), data.train_dl(), data.train_dl()
+    two.epoch = 1
+    for (a, b), (c, _), (d, _) in zip(zip(dl, dl), one, two):
+        assert torch.equal(a[0], c) and torch.equal(b[0], d)
+
+
+def test_fixed_augmentation_is_drawn_once_and_the_order_is_not(colours):
+    data = ImageData(colours, size=16, bs=8, fixed=True, progress=False)
+    dl = data.train_dl()
+    epochs = [sorted((xb[k].sum().item() for xb, _ in dl for k in range(len(xb)))) for _ in range(2)]
+    assert epochs[0] == epochs[1] and dl.fixed and not ImageData(colours, size=16, progress=False).train_dl().fixed
+    first, second = ([yb.tolist() for _, yb in dl] for _ in range(2))
+    assert first != second
+
+
+def test_the_size_that_is_reported_is_the_files(colours):
+    assert check_folder(colours).to_dict()["shorter_side"] == {"min": 36, "median": 36, "max": 36}
