@@ -411,6 +411,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'lessonkit.train._lr_table': ('api/train.html#_lr_table', 'lessonkit/train.py'),
                                  'lessonkit.train._need_finite': ('api/train.html#_need_finite', 'lessonkit/train.py'),
                                  'lessonkit.train._next_stop': ('api/train.html#_next_stop', 'lessonkit/train.py'),
+                                 'lessonkit.train._of_layer_groups': ('api/train.html#_of_layer_groups', 'lessonkit/train.py'),
                                  'lessonkit.train._set_lrs': ('api/train.html#_set_lrs', 'lessonkit/train.py'),
                                  'lessonkit.train._update': ('api/train.html#_update', 'lessonkit/train.py'),
                                  'lessonkit.train._updates': ('api/train.html#_updates', 'lessonkit/train.py'),

@@ -114,12 +114,9 @@ def train_events(model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.c
     step = start
     with closing(_endless(train_dl)) as batches:
         while step < schedule.n_steps:
-            stop, losses, began = _next_stop(schedule, step), [], time.perf_counter()
-            train_mode(model)
-            for done in _updates(model, batches, opt, schedule, range(step, stop), loss_fn, device, precision, scaler):
-                losses.append(done.loss)
-                yield done
-            step, train_loss = stop, torch.stack(losses).mean().item()
+            steps, began = range(step, _next_stop(schedule, step)), time.perf_counter()
+            losses = yield from _updates(model, batches, opt, schedule, steps, loss_fn, device, precision, scaler)
+            step, train_loss = steps.stop, torch.stack(losses).mean().item()
             valid_loss, values = evaluate(model, valid_dl, loss_fn, metrics, device, precision)
             yield EpochDone(step, step / schedule.steps_per_epoch, train_loss, valid_loss, values,
                             time.perf_counter() - began)
@@ -147,27 +144,35 @@ def _endless(train_dl):
 
 # %% ../nbs/api/15_train.ipynb #105a3ec9
 def _updates(model, batches, opt, schedule: Schedule, steps: range, loss_fn, device, precision: str, scaler):
-    "One update, and a `StepDone`, for each of `steps`. TrainingError when the loss is not finite."
-    shown = {g.get("layer_group", k): k for k, g in enumerate(opt.param_groups)}.values()
+    "One update, and a `StepDone`, for each of `steps`; the losses. TrainingError when one is not finite."
+    train_mode(model)
     look_every = 1 if torch.device(device).type == "cpu" else LOOK_EVERY
-    unseen: list[StepDone] = []
-    for step, lrs, (xb, yb) in zip(steps, _lr_table(opt, schedule, steps), batches):
+    params, context = [p for g in opt.param_groups for p in g["params"]], autocast(device, precision)
+    table, losses, unseen = _lr_table(opt, schedule, steps), [], []
+    for step, lrs, shown, (xb, yb) in zip(steps, table, _of_layer_groups(opt, table), batches):
         _set_lrs(opt, lrs)
-        with autocast(device, precision):
+        with context:
             loss = loss_fn(model(to_device(xb, device)).float(), yb.to(device, non_blocking=True))
-        _update(loss, opt, scaler)
-        done = StepDone(step + 1, tuple(lrs[k] for k in shown), loss.detach())
-        unseen.append(done)
+        _update(loss, opt, scaler, params)
+        done = StepDone(step + 1, shown, loss.detach())
+        losses.append(done.loss), unseen.append(done)
         if len(unseen) >= look_every or done.step == steps.stop:
             _need_finite(unseen)
             unseen = []
         yield done
+    return losses
 
 
 def _lr_table(opt, schedule: Schedule, steps: range) -> list[list[float]]:
     "The lr of every param group at each of `steps`: what torch's `LambdaLR` would set, to the bit."
     initial = [float(g["initial_lr"]) for g in opt.param_groups]
     return [[lr * factor for lr in initial] for factor in map(schedule.factor, steps)]
+
+
+def _of_layer_groups(opt, table: list[list[float]]) -> list[tuple[float, ...]]:
+    "The rows of an lr table with one lr a layer group (its param groups, with and without weight decay, share theirs)."
+    last = {g.get("layer_group", k): k for k, g in enumerate(opt.param_groups)}.values()
+    return [tuple(lrs[k] for k in last) for lrs in table]
 
 
 def _set_lrs(opt, lrs: list[float]):
@@ -179,9 +184,10 @@ def _set_lrs(opt, lrs: list[float]):
             group["lr"] = lr
 
 
-def _update(loss, opt, scaler):
+def _update(loss, opt, scaler, params: list):
     "One optimizer step, through the gradient scaler where there is one (fp16)."
-    opt.zero_grad(set_to_none=True)
+    for p in params:                                               # opt.zero_grad asks the profiler too, at every step
+        p.grad = None
     if scaler is None:
         loss.backward()
         opt.step()
