@@ -152,6 +152,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'lessonkit.find._Curve.__init__': ('api/find.html#_curve.__init__', 'lessonkit/find.py'),
                                 'lessonkit.find._Curve.add': ('api/find.html#_curve.add', 'lessonkit/find.py'),
                                 'lessonkit.find._Steps': ('api/find.html#_steps', 'lessonkit/find.py'),
+                                'lessonkit.find._Steps.__post_init__': ('api/find.html#_steps.__post_init__', 'lessonkit/find.py'),
+                                'lessonkit.find._Steps.clear_gradients': ('api/find.html#_steps.clear_gradients', 'lessonkit/find.py'),
                                 'lessonkit.find._Steps.loss': ('api/find.html#_steps.loss', 'lessonkit/find.py'),
                                 'lessonkit.find._Steps.make': ('api/find.html#_steps.make', 'lessonkit/find.py'),
                                 'lessonkit.find._Steps.try_once': ('api/find.html#_steps.try_once', 'lessonkit/find.py'),
