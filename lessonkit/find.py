@@ -318,8 +318,10 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     _check_opt(opt, model)
     device = next(model.parameters()).device if device is None else torch.device(device)
     scaler = torch.amp.GradScaler(device.type) if amp == "fp16" and scaler is None else scaler
+    # with amp every step enters autocast itself: within another one it would go on with weights cast before the update
+    no_amp = nullcontext() if amp else torch.autocast(device.type, enabled=False)
     with (no_trace([model, loss_fn, batch_loss], opt, scaler, (train_dl, valid_dl)), torch.inference_mode(False),
-          torch.enable_grad(), nullcontext() if amp else torch.autocast(device.type, enabled=False), closing(_endless(train_dl)) as batches,
+          torch.enable_grad(), no_amp, closing(_endless(train_dl)) as batches,
           progress_bar(total=n_steps, desc="lr_find", show=progress) as bar):
         valid = [] if valid_dl is None else _first_batches(valid_dl, valid_batches, device)
         train_mode(model)
