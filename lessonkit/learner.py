@@ -16,11 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .basics import check_number, progress_bar
+from .basics import check_number, keep_freed_memory, progress_bar
 from .checkpoint import read_checkpoint, rng_state, set_rng_state, write_checkpoint
-from .data import ImageData
+from .data import Batches, ImageData
+from .features import FeatureBatches
 from .find import lr_find
-from .model import build_model, check_size, freeze_to, layer_groups, unfreeze
+from .model import Classifier, build_model, check_size, freeze_to, layer_groups, unfreeze
 from .optim import make_opt, param_groups
 from .predict import Prediction, Predictor, save_model
 from .schedule import Schedule
@@ -68,12 +69,16 @@ class Learner:
     `weights` and a new head, its body frozen if it is pretrained; or any `nn.Module` as it is; n_groups: layer groups;
     loss_fn: of logits and targets; metrics: functions of them by name, the first picks the best epoch; opt: "adamw" or
     "sgd", or a function of param groups that returns a torch optimizer; train_norms: whether unfreezing trains the
-    body's batch norm too (None: only if the body is not pretrained); precision: auto, fp32, bf16 or fp16; seed: of the
-    new head, and of dropout through torch's global generator (None leaves that alone).
+    body's batch norm too (None: only if the body is not pretrained); precision: auto, fp32, bf16 or fp16; compile: run
+    the model through torch.compile (it takes a minute at first and at every new size, and needs a C compiler: for long
+    runs on a GPU); seed: of the new head, and of dropout through torch's global generator (None leaves that alone).
+
+    While the body is frozen, what it makes of pictures that do not change is computed once (see `FeatureBatches`).
     """
     def __init__(self, data, model: str | nn.Module = "resnet34", *, weights="DEFAULT", n_groups: int = 3,
                  loss_fn=F.cross_entropy, metrics=None, opt="adamw", weight_decay: float = 0.01, dropout: float = 0.25,
-                 train_norms: bool | None = None, precision: str = "auto", device=None, seed: int | None = 0):
+                 train_norms: bool | None = None, precision: str = "auto", compile: bool = False, device=None,
+                 seed: int | None = 0):
         self.data, self.loss_fn, self.opt, self.weight_decay = data, loss_fn, opt, weight_decay
         self.metrics = {"accuracy": accuracy} if metrics is None else dict(metrics)
         self.device = pick_device(device)
@@ -83,6 +88,9 @@ class Learner:
         named = isinstance(model, str)
         self.model = build_model(model, len(data.classes), weights, dropout) if named else model
         self.model.to(self.device, memory_format=torch.channels_last)
+        self._forward = torch.compile(self.model) if compile else self.model
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.groups = layer_groups(self.model, n_groups)
         pretrained = named and weights is not None and str(weights).lower() != "none"
         self.train_norms = not pretrained if train_norms is None else train_norms
@@ -95,9 +103,15 @@ class Learner:
         "Training and validation batches, normalised as the weights want it."
         if isinstance(self.data, ImageData):
             stats = (self.model.mean, self.model.std) if hasattr(self.model, "mean") else ()
-            self.train_dl, self.valid_dl = self.data.train_dl(*stats), self.data.valid_dl(*stats)
+            self.train_dl, self.valid_dl = (dl(*stats, device=self.device) for dl in (self.data.train_dl, self.data.valid_dl))
         else:
             self.train_dl, self.valid_dl = self.data
+        self._features = [FeatureBatches(dl, self.model, self.device, self.precision) for dl in (self.train_dl, self.valid_dl)
+                          if isinstance(dl, Batches) and isinstance(self.model, Classifier)]
+
+    def _reuse(self, dl):
+        "The loader to run over: the same, but a frozen body sees each unchanging picture only once."
+        return next((f for f in self._features if f.batches is dl), dl)
 
     @property
     def size(self) -> int | None:
@@ -128,7 +142,7 @@ class Learner:
         lrs: the ratios of the layer groups' lrs, such as `spread_lrs(1, 3, 10)`; the result is the last group's lr.
         """
         amp = None if self.precision == "fp32" else self.precision
-        return lr_find(self.model, self.train_dl, self.loss_fn, self.make_opt(lrs or 1.0), amp=amp, device=self.device,
+        return lr_find(self.model, self._reuse(self.train_dl), self.loss_fn, self.make_opt(lrs or 1.0), amp=amp, device=self.device,
                        **{"progress": True} | options)
 
     def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, checkpoint=None, resume: bool = False):
@@ -145,8 +159,9 @@ class Learner:
             schedule = self.history.schedule
             if start >= schedule.n_steps:
                 return
-        events = train_events(self.model, self.train_dl, self.valid_dl, opt, schedule, self.loss_fn, metrics=self.metrics,
-                              device=self.device, precision=self.precision, scaler=scaler, start=start)
+        events = train_events(self._forward, self._reuse(self.train_dl), self._reuse(self.valid_dl), opt, schedule,
+                              self.loss_fn, metrics=self.metrics, device=self.device, precision=self.precision, scaler=scaler,
+                              start=start)
         for event in events:
             self.history.add(event)
             if isinstance(event, EpochDone):
@@ -249,7 +264,7 @@ class Learner:
 
     def validate(self) -> dict:
         "Loss and metrics on the validation part, as they are now: `valid_loss` and the metrics by name."
-        loss, values = evaluate(self.model, self.valid_dl, self.loss_fn, self.metrics, self.device, self.precision)
+        loss, values = evaluate(self.model, self._reuse(self.valid_dl), self.loss_fn, self.metrics, self.device, self.precision)
         return {"valid_loss": loss, **values}
 
     def predictor(self) -> Predictor:

@@ -35,17 +35,45 @@ def new_head(n_features: int, n_classes: int, pool: bool = True, dropout: float 
 
 # %% ../nbs/api/10_model.ipynb #2e785d14
 class Classifier(nn.Module):
-    """A `body` that sees and a `head` that decides: logits [n, n_classes] of normalised pictures [n, 3, size, size].
+    """A `body` that sees and a `head` that decides: logits [n, n_classes] of normalised pictures [n, 3, size, size], or of
+    what `features` made of them.
 
-    arch: torchvision's name of the body; mean, std: the normalisation that its weights were trained with.
+    arch: torchvision's name of the body; mean, std: the normalisation that its weights were trained with. While the body
+    is frozen it runs without autograd.
     """
     def __init__(self, body: nn.Module, head: nn.Module, arch: str, mean: tuple, std: tuple):
         super().__init__()
         self.body, self.head = body, head
         self.arch, self.mean, self.std = arch, tuple(mean), tuple(std)
 
+    @property
+    def frozen_body(self) -> bool:
+        "Whether nothing of the body is trained."
+        return not any(p.requires_grad for p in self.body.parameters())
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        "What the body sees in pictures, pooled: [n, n_features]."
+        if x.requires_grad or not torch.is_grad_enabled() or not self.frozen_body:
+            return self._pooled(x)
+        with torch.inference_mode():
+            seen = self._pooled(x)
+        return seen.clone()                                        # autograd keeps no tensor of inference mode
+
+    def _pooled(self, x):
+        seen = self.body(x)
+        return self.head[0](seen) if self._has_pool else seen
+
+    @property
+    def _has_pool(self) -> bool:
+        return isinstance(self.head, nn.Sequential) and isinstance(self.head[0], ConcatPool)
+
     def forward(self, x):
-        return self.head(self.body(x))
+        seen = self.features(x) if x.ndim == 4 else x
+        if not self._has_pool:
+            return self.head(seen)
+        for layer in list(self.head)[1:]:
+            seen = layer(seen)
+        return seen
 
 
 def _chain(net: nn.Module) -> nn.Sequential | None:

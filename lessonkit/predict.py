@@ -17,10 +17,10 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
-from .augment import centre
 from .basics import write_whole
-from .folders import load_picture
 from .model import build_model
+from .pictures import load_picture
+from .render import centre
 from .train import autocast, to_device
 
 # %% ../nbs/api/17_predict.ipynb #050c4855

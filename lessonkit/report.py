@@ -13,13 +13,14 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from .augment import Plan, plan, render
+from .augment import Plan, plan
 from .basics import write_whole
 from .data import ImageData
 from .evaluate import confusion_matrix, get_answers, most_wrong
-from .folders import load_picture
+from .pictures import load_picture
 from .plot import plot_confusion, plot_history, plot_layer_lrs, plot_lr_find, plot_pictures
 from .recipe import FiveSteps
+from .render import render
 
 # %% ../nbs/api/21_report.ipynb #4a2db6b9
 def _png(draw, width: float, height: float, **subplots) -> str:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lessonkit.augment import PRESETS, Augment, centre, get_preset, plan, render
+from lessonkit.augment import PRESETS, Augment, get_preset, plan
+from lessonkit.render import centre, render
 
 
 def picture(h, w, seed=0):

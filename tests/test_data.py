@@ -15,7 +15,8 @@ from PIL import Image
 
 from lessonkit.data import ImageData, batch_bounds
 from lessonkit.datasets import fetch
-from lessonkit.folders import DataError, check_folder, find_splits, list_pictures, load_picture
+from lessonkit.folders import DataError, check_folder, find_splits, list_pictures
+from lessonkit.pictures import list_cache, load_picture
 from lessonkit.trace import no_trace
 
 
@@ -252,10 +253,15 @@ def test_a_file_that_goes_bad_later_is_left_out_with_a_warning(colours):
 
 
 @pytest.mark.parametrize("limit", [0, 20_000, 2 ** 31])
-def test_the_kept_pictures_are_bounded_and_change_nothing(colours, limit):
-    data, plain = ImageData(colours, size=16, cache_bytes=limit), ImageData(colours, size=16)
-    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(data.train_dl(), plain.train_dl()))
-    assert data.pictures.used <= limit
+def test_the_kept_pictures_are_bounded_and_change_nothing(colours, limit, tmp_path, monkeypatch):
+    monkeypatch.setenv("LESSONKIT_CACHE", str(tmp_path / "bounded"))
+    data = ImageData(colours, size=16, cache_bytes=limit)
+    bounded = [xb.clone() for xb, _ in data.train_dl()]
+    data.pictures.flush(wait=True)
+    kept = list_cache()
+    assert sum(e.n_bytes for e in kept) <= limit and sum(e.pictures for e in kept) == {0: 0, 20_000: 12, 2 ** 31: 40}[limit]
+    monkeypatch.setenv("LESSONKIT_CACHE", str(tmp_path / "plain"))
+    assert all(torch.equal(a, b) for a, (b, _) in zip(bounded, ImageData(colours, size=16).train_dl()))
 
 
 def test_the_loader_takes_part_in_an_experiment_without_a_trace(colours):

@@ -1,0 +1,288 @@
+"""The cache of decoded pictures: what it keeps, what it must not keep, two processes, one that is killed."""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import paint, shared
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from lessonkit import pictures as module
+from lessonkit.cli import main
+from lessonkit.data import ImageData
+from lessonkit.pictures import Pictures, clear_cache, list_cache, load_picture, resize_short
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    "A cache folder of the test's own."
+    monkeypatch.setenv("LESSONKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "pictures"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for k in range(6):
+        paint(tmp_path / "photos" / f"{k}.png", (40 * k, 90, 200 - 30 * k), k, (60, 44))
+    return tmp_path / "photos"
+
+
+def fill_cache(root, *shorts, **options):
+    cache = Pictures(root, **options)
+    for path in sorted(root.rglob("*.png")):
+        for short in shorts:
+            cache.get(path, short)
+    cache.flush(wait=True)
+    return cache
+
+
+def count_reads(monkeypatch):
+    "A list that grows with every file that is decoded."
+    reads, read = [], module._read
+    monkeypatch.setattr(module, "_read", lambda path, short: (reads.append((str(path), short)), read(path, short))[1])
+    return reads
+
+
+def test_a_second_run_decodes_nothing_and_gets_the_same_bits(own, photos, monkeypatch):
+    first = {p: fill_cache(photos, 32).get(p, 32) for p in photos.iterdir()}
+    reads = count_reads(monkeypatch)
+    again = Pictures(photos)
+    for path, kept in first.items():
+        found = again.get(path, 32)
+        assert np.array_equal(found.pixels, kept.pixels) and np.array_equal(found.pixels, load_picture(path, 32))
+        assert (found.width, found.height, found.digest) == (60, 44, kept.digest)
+    assert [short for _, short in reads] == [32] * 6               # load_picture's own, none of the cache's
+
+
+def test_what_is_kept_is_mapped_not_read(own, photos):
+    fill_cache(photos, 32)
+    cache = Pictures(photos)
+    found = cache.get(photos / "0.png", 32).pixels
+    while found.base is not None and not isinstance(found, np.memmap):
+        found = found.base
+    assert ".pixels" in Path("/proc/self/maps").read_text() or "mmap" in str(type(found)).lower()
+
+
+@pytest.mark.parametrize("change", ["rewritten", "same size and time", "replaced"])
+def test_a_file_that_changed_is_decoded_again(own, photos, change, tmp_path):
+    fill_cache(photos, 32)
+    path, was = photos / "2.png", os.stat(photos / "2.png")
+    old = load_picture(path, 32)
+    other = paint(tmp_path / "other.bmp", (5, 200, 5), 9, (60, 44))
+    if change == "same size and time":
+        for k, c in enumerate(((9, 9, 9), (200, 9, 9))):           # bitmaps have a size of their own
+            paint(photos / "same.bmp", c, k, (60, 44))
+            if not k:
+                fill_cache(photos, 32).get(photos / "same.bmp", 32), Pictures(photos).flush(wait=True)
+                stamp = os.stat(photos / "same.bmp")
+        os.utime(photos / "same.bmp", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        now = os.stat(photos / "same.bmp")
+        assert (now.st_size, now.st_mtime_ns) == (stamp.st_size, stamp.st_mtime_ns)
+        assert np.array_equal(Pictures(photos).get(photos / "same.bmp", 32).pixels, load_picture(photos / "same.bmp", 32))
+        return
+    if change == "rewritten":
+        Image.open(other).save(path)
+    else:
+        Image.open(other).save(tmp_path / "new.png")
+        os.utime(tmp_path / "new.png", ns=(was.st_atime_ns, was.st_mtime_ns))
+        os.replace(tmp_path / "new.png", path)
+    found = Pictures(photos).get(path, 32).pixels
+    assert np.array_equal(found, load_picture(path, 32)) and not np.array_equal(found, old)
+
+
+def test_a_smaller_size_is_made_from_a_larger_one_where_that_is_good_enough(own, photos, monkeypatch):
+    fill_cache(photos, 40)
+    reads = count_reads(monkeypatch)
+    cache = Pictures(photos)
+    path = photos / "1.png"
+    larger = cache.get(path, 40).pixels
+    assert np.array_equal(cache.get(path, 24).pixels, resize_short(larger, 24)) and not reads
+    cache.get(path, 30)                                            # 40 is less than half as large again
+    assert reads == [(str(path), 30)]
+
+
+def test_made_from_a_larger_one_a_photo_looks_the_same(own, tmp_path):
+    apart = []
+    for f in sorted(shared("data", "cats_dogs", "valid", "dogs").iterdir())[:20]:
+        direct, via = load_picture(f, 73).astype(float), resize_short(load_picture(f, 146), 73)
+        if direct.shape == via.shape:                              # the longer side may be rounded another way
+            apart.append(np.abs(direct - via).mean())
+    assert len(apart) >= 10 and np.mean(apart) < 2 and max(apart) < 6
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 64))
+@settings(deadline=None, max_examples=60)
+def test_resizing_is_pils_bicubic(h, w, short):
+    picture = np.random.default_rng(h * w).integers(0, 256, (h, w, 3), dtype=np.uint8)
+    ours = resize_short(picture, short)
+    ch, cw = min(h, 3 * w), min(w, 3 * h)
+    part = picture[(h - ch) // 2:(h - ch) // 2 + ch, (w - cw) // 2:(w - cw) // 2 + cw]
+    pils = np.asarray(Image.fromarray(part).resize(ours.shape[1::-1], Image.Resampling.BICUBIC), dtype=int)
+    assert min(ours.shape[:2]) == short and np.abs(ours - pils).max() <= 6 and np.abs(ours - pils).mean() < 1
+
+
+def test_the_bound_holds_and_the_rest_is_decoded_anew(own, photos, monkeypatch):
+    one = load_picture(photos / "0.png", 32).nbytes
+    cache = fill_cache(photos, 32, max_bytes=3 * one + 1200)
+    assert cache.full and sum(e.pictures for e in list_cache()) == 3 and sum(e.n_bytes for e in list_cache()) <= 3 * one + 1200
+    reads = count_reads(monkeypatch)
+    for path in photos.iterdir():
+        assert np.array_equal(cache.get(path, 32).pixels, load_picture(path, 32))
+    assert len(reads) == 3 + 6
+
+
+def test_the_folder_used_longest_ago_makes_room(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PACK_BYTES", 40_000)
+    for name in ("a", "b", "c"):
+        for k in range(6):
+            paint(tmp_path / name / f"{k}.png", (9, 9, 9), k, (60, 44))
+    for name in ("a", "b"):
+        fill_cache(tmp_path / name, 40)
+        time.sleep(0.02)
+    Pictures(tmp_path / "a")                                       # used again, so b is the oldest
+    used = sum(e.n_bytes for e in list_cache())
+    fill_cache(tmp_path / "c", 40, max_bytes=used + 1000)
+    assert {Path(e.root).name for e in list_cache()} == {"a", "c"}
+
+
+def test_the_default_bound_is_a_share_of_the_free_disk(own, photos, monkeypatch):
+    usage = shutil.disk_usage(photos)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda p: usage._replace(free=40_000))
+    cache = fill_cache(photos, 32)
+    assert cache.full and 0 < sum(e.n_bytes for e in list_cache()) <= 10_000
+
+
+def test_without_a_place_to_write_it_says_so_and_goes_on(own, photos, monkeypatch):
+    own.parent.mkdir(parents=True)
+    own.write_text("a file where the folder should be")
+    cache = Pictures(photos)
+    with pytest.warns(UserWarning, match="LESSONKIT_CACHE"):
+        cache.get(photos / "0.png", 32)
+    assert np.array_equal(cache.get(photos / "0.png", 32).pixels, load_picture(photos / "0.png", 32))
+
+
+def test_a_full_disk_while_it_is_made_safe(own, photos, monkeypatch):
+    def no_space(self):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(module._Pack, "finish", no_space)
+    cache = Pictures(photos)
+    cache.get(photos / "0.png", 32)
+    with pytest.warns(UserWarning, match="No space left"):
+        cache.flush(wait=True)
+    assert np.array_equal(cache.get(photos / "0.png", 32).pixels, load_picture(photos / "0.png", 32)) and cache.full
+
+
+@pytest.mark.parametrize("damage", ["cut pixels", "no pixels", "cut index", "another format", "not json"])
+def test_a_damaged_pack_is_decoded_anew_and_removed(own, photos, damage):
+    fill_cache(photos, 32)
+    index, = own.rglob("*.json")
+    pixels, text = index.with_suffix(".pixels"), index.read_text()
+    if damage == "cut pixels":
+        os.truncate(pixels, pixels.stat().st_size // 2)
+    elif damage == "no pixels":
+        pixels.unlink()
+    else:
+        index.write_text({"cut index": text[:len(text) // 2], "another format": text.replace("pictures.1", "pictures.0"),
+                          "not json": "[]"}[damage])
+    cache = Pictures(photos)
+    assert not index.exists() and not pixels.exists()
+    assert np.array_equal(cache.get(photos / "0.png", 32).pixels, load_picture(photos / "0.png", 32))
+
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from lessonkit import pictures
+pictures._PACK_BYTES = 30_000
+root = Path(sys.argv[1])
+cache = pictures.Pictures(root)
+print("begin", flush=True)
+for path in sorted(root.rglob("*.png")):
+    cache.get(path, 40)
+    time.sleep(float(sys.argv[2]))
+cache.flush(wait=True)
+"""
+
+
+def many(tmp_path, n=60):
+    for k in range(n):
+        paint(tmp_path / "many" / f"{k:03}.png", (k, 90, 20), k, (60, 44))
+    return tmp_path / "many"
+
+
+def start(root, pause):
+    process = subprocess.Popen([sys.executable, "-c", BUILD, str(root), str(pause)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"begin\n"
+    return process
+
+
+def test_two_processes_build_at_once(own, tmp_path, monkeypatch):
+    root = many(tmp_path)
+    both = [start(root, 0.002), start(root, 0.002)]
+    assert [p.wait(120) for p in both] == [0, 0]
+    reads = count_reads(monkeypatch)
+    cache = Pictures(root)
+    assert all(np.array_equal(cache.get(p, 40).pixels, resize_short(np.asarray(Image.open(p)), 40)) for p in root.iterdir())
+    assert not reads and sum(e.pictures for e in list_cache()) == 60              # the copies are gone
+
+
+def test_one_is_killed_while_it_builds(own, tmp_path, monkeypatch):
+    root = many(tmp_path)
+    process = start(root, 0.01)
+    deadline = time.time() + 60
+    while not list(own.rglob("*.json")) and time.time() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    reads = count_reads(monkeypatch)
+    cache = Pictures(root)
+    assert all(np.array_equal(cache.get(p, 40).pixels, resize_short(np.asarray(Image.open(p)), 40)) for p in root.iterdir())
+    assert 0 < len(reads) < 60                                     # what was safe is used, the rest decoded
+    cache.flush(wait=True)
+    for left in own.rglob("*.pixels"):
+        if not left.with_suffix(".json").exists():
+            os.utime(left, (0, 0))                                 # an hour later
+    Pictures(root)
+    assert all(p.with_suffix(".json").exists() for p in own.rglob("*.pixels"))
+
+
+def test_larger_sizes_are_built_while_the_first_epoch_runs(own, colours, monkeypatch):
+    data = ImageData(colours, size=16, bs=8, progress=False)
+    data.size = 40
+    reads = count_reads(monkeypatch)
+    epoch = iter(data.train_dl())
+    next(epoch)
+    assert 0 < len(reads) < 32
+    list(epoch)
+    data.pictures.flush(wait=True)
+    assert len(reads) == 32
+    list(data.train_dl())
+    assert len(reads) == 32
+
+
+def test_a_checked_folder_is_not_decoded_to_be_checked_again(own, colours, monkeypatch):
+    first = ImageData(colours, size=16, progress=False)
+    first.pictures.flush(wait=True)
+    reads = count_reads(monkeypatch)
+    assert ImageData(colours, size=16, progress=False).report == first.report and not reads
+
+
+def test_the_cache_command_shows_and_empties(own, colours, capsys):
+    data = ImageData(colours, size=16, progress=False)
+    data.pictures.flush(wait=True)
+    assert main(["cache"]) == 0
+    out = capsys.readouterr().out
+    assert str(colours) in out and "40 pictures" in out
+    assert main(["cache", "--clear", str(colours.parent)]) == 0 and len(list_cache()) == 1
+    assert main(["cache", "--clear"]) == 0 and not list_cache()
+    assert "freed" in capsys.readouterr().out
+    assert sum(len(yb) for _, yb in data.train_dl()) == 32         # who had it open goes on
+    assert main(["cache"]) == 0 and "nothing is kept" in capsys.readouterr().out
+    assert clear_cache() == 0
