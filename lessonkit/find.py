@@ -10,7 +10,7 @@ __all__ = ['lr_find']
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 
@@ -204,21 +204,25 @@ class _Steps:
     amp: str | None
     scaler: object
 
+    def __post_init__(self):
+        self.params = [p for g in self.opt.param_groups for p in g["params"]]
+
     def loss(self, batch) -> torch.Tensor:
         "The loss of a batch on the device, one number."
-        with torch.autocast(self.device.type, _AMP[self.amp], enabled=self.amp is not None):
+        with torch.autocast(self.device.type, _AMP[self.amp]) if self.amp else nullcontext():
             return _one_number(self.batch_loss(self.model, batch))
 
     def try_once(self) -> torch.Tensor | None:
         "Forward, backward, update: the mean loss of the batches; None where the scaler skipped the update."
-        self.opt.zero_grad(set_to_none=True)
         losses = []
         for batch in islice(self.batches, self.accumulate):
-            losses.append(_needs_grad(self.loss(_to_device(batch, self.device))))
-            loss = losses[-1] / self.accumulate
+            loss = _needs_grad(self.loss(_to_device(batch, self.device)))
+            if not losses:
+                self.clear_gradients()
+            losses.append(loss.detach())
+            loss = loss if self.accumulate == 1 else loss / self.accumulate
             (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-            losses[-1] = losses[-1].detach()
-        mean = torch.stack(losses).mean()
+        mean = losses[0] if self.accumulate == 1 else torch.stack(losses).mean()
         if self.scaler is None:
             self.opt.step()
             return mean
@@ -226,6 +230,11 @@ class _Steps:
         self.scaler.step(self.opt)
         self.scaler.update()
         return None if self.scaler.get_scale() < scale else mean
+
+    def clear_gradients(self):
+        "What opt.zero_grad does, which asks the profiler too; right before backward, which takes the memory again."
+        for p in self.params:
+            p.grad = None
 
     def make(self) -> torch.Tensor:
         "The loss of one update that was made; infinite if the scaler skips all tries."
@@ -309,8 +318,10 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     _check_opt(opt, model)
     device = next(model.parameters()).device if device is None else torch.device(device)
     scaler = torch.amp.GradScaler(device.type) if amp == "fp16" and scaler is None else scaler
+    # with amp every step enters autocast itself: within another one it would go on with weights cast before the update
+    no_amp = nullcontext() if amp else torch.autocast(device.type, enabled=False)
     with (no_trace([model, loss_fn, batch_loss], opt, scaler, (train_dl, valid_dl)), torch.inference_mode(False),
-          torch.enable_grad(), closing(_endless(train_dl)) as batches,
+          torch.enable_grad(), no_amp, closing(_endless(train_dl)) as batches,
           progress_bar(total=n_steps, desc="lr_find", show=progress) as bar):
         valid = [] if valid_dl is None else _first_batches(valid_dl, valid_batches, device)
         train_mode(model)

@@ -6,9 +6,11 @@ plain value that says how long it takes before it runs."""
 # %% auto #0
 __all__ = ['Schedule', 'sgdr', 'one_cycle', 'sweep']
 
-# %% ../nbs/api/02_schedule.ipynb #de74c62a
+# %% ../nbs/api/02_schedule.ipynb #8faa5e5d
 import math
+from bisect import bisect_right
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 
 from .basics import check_number
 from .plot import plot_schedule
@@ -64,7 +66,7 @@ class Schedule:
         "Length of the whole run in epochs, warm-up included."
         return self.warmup + sum(self.cycles)
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[int, ...]:
         "The steps where the cycles begin, and the step after the last of all."
         ends, epoch = [], self.warmup
@@ -85,7 +87,7 @@ class Schedule:
 
     def cycle_of(self, step: int) -> int:
         "Which cycle, counted from 0, update number `step` belongs to (the warm-up to the first)."
-        return min(sum(step >= end for end in self.cycle_ends), len(self.cycles) - 1)
+        return min(bisect_right(self.bounds, step, lo=1) - 1, len(self.cycles) - 1)
 
     def at(self, step: int) -> float:
         """The lr before update `step` (from 0). Past the end it stays at its last value. ValueError: step < 0."""

@@ -14,6 +14,7 @@ import math
 import signal
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,42 +109,27 @@ def train_events(model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.c
     its initial lrs and state). An evaluation comes at the end of each epoch, each cycle and the run. TrainingError when
     the loss is not finite.
     """
-    scheduler = schedule.scheduler(opt, last_epoch=start - 1)
-    groups = {g.get("layer_group", k): k for k, g in enumerate(opt.param_groups)}
-    step, losses, began = start, [], time.perf_counter()
-    looks = 1 if torch.device(device).type == "cpu" else LOOK_EVERY
-    unseen: list[StepDone] = []
-    for xb, yb in _endless(train_dl):
-        if not losses:
-            train_mode(model)
-        lrs = tuple(opt.param_groups[k]["lr"] for k in groups.values())
-        with autocast(device, precision):
-            loss = loss_fn(model(to_device(xb, device)).float(), yb.to(device, non_blocking=True))
-        _update(loss, opt, scaler)
-        scheduler.step()
-        step += 1
-        losses.append(loss.detach())
-        unseen.append(StepDone(step, lrs, losses[-1]))
-        over = step >= schedule.n_steps
-        look = len(unseen) >= looks or over or step % schedule.steps_per_epoch == 0 or step in schedule.cycle_ends
-        if look:
-            _need_finite(unseen)
-            unseen = []
-        yield StepDone(step, lrs, losses[-1])
-        if over or step % schedule.steps_per_epoch == 0 or step in schedule.cycle_ends:
-            train_loss = torch.stack(losses).mean().item()
+    for group in opt.param_groups:
+        group.setdefault("initial_lr", float(group["lr"]))
+    step = start
+    with closing(_endless(train_dl)) as batches:
+        while step < schedule.n_steps:
+            steps, began = range(step, _next_stop(schedule, step)), time.perf_counter()
+            losses = yield from _updates(model, batches, opt, schedule, steps, loss_fn, device, precision, scaler)
+            step, train_loss = steps.stop, torch.stack(losses).mean().item()
             valid_loss, values = evaluate(model, valid_dl, loss_fn, metrics, device, precision)
             yield EpochDone(step, step / schedule.steps_per_epoch, train_loss, valid_loss, values,
                             time.perf_counter() - began)
-            losses, began = [], time.perf_counter()
             if step in schedule.cycle_ends:
                 cycle = schedule.cycle_ends.index(step)
                 schedule = schedule.next_cycle(cycle, train_loss, valid_loss)
-                scheduler.lr_lambdas[:] = [schedule.factor] * len(scheduler.lr_lambdas)
-                over = step >= schedule.n_steps
                 yield CycleDone(step, cycle, schedule)
-        if over:
-            return
+
+
+def _next_stop(schedule: Schedule, step: int) -> int:
+    "The step after which the next evaluation comes: the end of an epoch, of a cycle or of the run."
+    epoch = (step // schedule.steps_per_epoch + 1) * schedule.steps_per_epoch
+    return min(epoch, *(end for end in schedule.cycle_ends if end > step))
 
 
 def _endless(train_dl):
@@ -156,10 +142,52 @@ def _endless(train_dl):
         if empty:
             raise ValueError("the training loader yields no batches")
 
+# %% ../nbs/api/15_train.ipynb #105a3ec9
+def _updates(model, batches, opt, schedule: Schedule, steps: range, loss_fn, device, precision: str, scaler):
+    "One update, and a `StepDone`, for each of `steps`; the losses. TrainingError when one is not finite."
+    train_mode(model)
+    look_every = 1 if torch.device(device).type == "cpu" else LOOK_EVERY
+    params, context = [p for g in opt.param_groups for p in g["params"]], autocast(device, precision)
+    table, losses, unseen = _lr_table(opt, schedule, steps), [], []
+    for step, lrs, shown, (xb, yb) in zip(steps, table, _of_layer_groups(opt, table), batches):
+        _set_lrs(opt, lrs)
+        with context:
+            loss = loss_fn(model(to_device(xb, device)).float(), yb.to(device, non_blocking=True))
+        _update(loss, opt, scaler, params)
+        done = StepDone(step + 1, shown, loss.detach())
+        losses.append(done.loss), unseen.append(done)
+        if len(unseen) >= look_every or done.step == steps.stop:
+            _need_finite(unseen)
+            unseen = []
+        yield done
+    return losses
 
-def _update(loss, opt, scaler):
+
+def _lr_table(opt, schedule: Schedule, steps: range) -> list[list[float]]:
+    "The lr of every param group at each of `steps`: what torch's `LambdaLR` would set, to the bit."
+    initial = [float(g["initial_lr"]) for g in opt.param_groups]
+    return [[lr * factor for lr in initial] for factor in map(schedule.factor, steps)]
+
+
+def _of_layer_groups(opt, table: list[list[float]]) -> list[tuple[float, ...]]:
+    "The rows of an lr table with one lr a layer group (its param groups, with and without weight decay, share theirs)."
+    last = {g.get("layer_group", k): k for k, g in enumerate(opt.param_groups)}.values()
+    return [tuple(lrs[k] for k in last) for lrs in table]
+
+
+def _set_lrs(opt, lrs: list[float]):
+    "Give every param group its lr, in place where that is a tensor."
+    for group, lr in zip(opt.param_groups, lrs):
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+def _update(loss, opt, scaler, params: list):
     "One optimizer step, through the gradient scaler where there is one (fp16)."
-    opt.zero_grad(set_to_none=True)
+    for p in params:                                               # opt.zero_grad asks the profiler too, at every step
+        p.grad = None
     if scaler is None:
         loss.backward()
         opt.step()
@@ -171,7 +199,9 @@ def _update(loss, opt, scaler):
 
 def _need_finite(steps: list[StepDone]):
     "TrainingError at the first of `steps` whose loss is not a number."
-    for done, loss in zip(steps, torch.stack([s.loss for s in steps]).tolist()):
+    losses = [done.loss for done in steps]
+    values = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
+    for done, loss in zip(steps, values):
         if not math.isfinite(loss):
             raise TrainingError(f"the loss was {loss} at step {done.step} with lr {max(done.lrs):.3g}: "
                                 "take a lower lr (a tenth of it, or what find suggests)")

@@ -1,0 +1,109 @@
+"""From a folder of photos to batches that a network can learn from: read, cut to size, augmented, normalised."""
+import os
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+
+
+from lessonkit import ImageData
+
+from .common import compare, merged, met, photos, threads
+from .peers import fastai_dls, torchvision_dl
+
+BS = 32
+TARGETS = {"first epoch": {"torchvision": ">= 1.8", "fastai": ">= 4"}, "later epochs": {"torchvision": ">= 12", "fastai": ">= 25"}}
+
+
+def epoch(dl) -> int:
+    "Go once through a loader; the number of pictures."
+    return sum(len(xb) for xb, *_ in dl)
+
+
+class FreshCache:
+    "Makes each `ImageData` decode everything anew: a cache folder of its own, removed with it."
+    def __enter__(self):
+        self.before, self.folder = os.environ.get("LESSONKIT_CACHE"), tempfile.TemporaryDirectory()
+        os.environ["LESSONKIT_CACHE"] = self.folder.name
+        return self
+
+    def __exit__(self, *_):
+        self.folder.cleanup()
+        os.environ.pop("LESSONKIT_CACHE")
+        if self.before is not None:
+            os.environ["LESSONKIT_CACHE"] = self.before
+
+
+def ours(folder, size: int, first: bool):
+    "first: the check of all files and the decoding are part of it."
+    make = lambda: ImageData(folder, size=size, augment="side_on", bs=BS, progress=False).train_dl()
+    if first:
+        def go():
+            with FreshCache():
+                epoch(make())
+        return go
+    dl = make()
+    epoch(dl)
+    return lambda: epoch(dl)
+
+
+def torchvision(folder, size: int, first: bool, workers: int):
+    dl = torchvision_dl(folder / "train", size, BS, workers)
+    if not first:
+        epoch(dl)                                                  # the workers are there, the files are read
+    return lambda: epoch(dl)
+
+
+def fastai(folder, size: int, first: bool, workers: int):
+    dl = fastai_dls(folder, size, BS, workers).train
+    if not first:
+        epoch(dl)
+    return lambda: epoch(dl)
+
+
+def with_best_targets(found: dict, targets: dict[str, str]) -> dict:
+    "A peer's target belongs to its best way."
+    for name, target in targets.items():
+        mine = [r for r in found["rows"] if r["name"].startswith(name)]
+        if mine and mine[0]["ratio"] is not None:
+            best = min(mine, key=lambda r: r["ratio"])
+            best |= {"target": target, "met": met(best["ratio"], target)}
+    return found
+
+
+def some_photos(folder: Path, target: Path, n: int) -> Path:
+    "The first `n` photos of each class, as a folder like the whole."
+    for one in sorted(p for p in folder.glob("*/*") if p.is_dir()):
+        to = target / one.relative_to(folder)
+        to.mkdir(parents=True)
+        for file in sorted(one.iterdir())[:n]:
+            shutil.copy(file, to)
+    return target
+
+
+def contestants(folder, size: int, first: bool) -> dict:
+    "lessonkit, and each peer in the process and with two workers."
+    result = {"lessonkit": partial(ours, folder, size, first)}
+    for workers in (0, 2):
+        how = f", {workers} workers" if workers else ""
+        result[f"torchvision{how}"] = partial(torchvision, folder, size, first, workers)
+        result[f"fastai{how}"] = partial(fastai, folder, size, first, workers)
+    return result
+
+
+def run(options) -> dict:
+    "Seconds a picture, 64, 128 and 224 px, of the first epoch and of a later one; two threads or two worker processes."
+    folder, results = photos(options, "data", "cats_dogs"), []
+    with threads(options.threads or min(2, os.cpu_count() or 1)), tempfile.TemporaryDirectory() as temporary:
+        if options.quick:
+            folder = some_photos(folder, Path(temporary) / "photos", 20)
+        n = sum(1 for _ in (folder / "train").glob("*/*"))
+        for size in (64,) if options.quick else (128, 64, 224):
+            for when, targets in TARGETS.items():
+                case = f"{size} px, {when}"
+                if options.case not in case:
+                    continue
+                rounds = options.rounds or (2 if options.quick else 3 if when == "first epoch" else 5)
+                found = compare(case, contestants(folder, size, when == "first epoch"), rounds, "lessonkit", "a picture", n)
+                results.append(with_best_targets(found, targets if size == 128 else {}))
+    return merged(results)

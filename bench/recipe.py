@@ -1,0 +1,103 @@
+"""From a folder of photos to an accuracy: the five steps against fastai's lr_find and fine_tune, each run once.
+
+The clock starts before the data set is looked at, and runs through the finder and every evaluation; imports do not count.
+"""
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from lessonkit import ImageData, five_steps
+
+from .common import Row, Skip, merged, met, photos, result, terminal, threads
+from .data import FreshCache, some_photos
+from .peers import fastai_dls, fastai_learner
+
+LEVEL, TARGET = 0.94, ">= 3"
+# Its defaults, and what made it quickest and best here, by its own documentation's means: see README.md.
+FASTAI = {"defaults": dict(bs=64, epochs=3, freeze_epochs=1, train_bn=True, channels_last=False),
+          "batch norm left alone": dict(bs=32, epochs=3, freeze_epochs=2, train_bn=False, channels_last=True)}
+
+
+def ours(folder, arch: str, weights, size: int, quick: bool) -> list[tuple[float, float]]:
+    "(seconds since the start, accuracy) of every evaluation of `five_steps`."
+    began, said = time.perf_counter(), {}
+    short = dict(head_epochs=1, epochs=1, cycle_len=1) if quick else {}
+    with FreshCache():
+        done = five_steps(ImageData(folder, size=size), arch, weights, device="cpu", **short,
+                          say=lambda text: said.setdefault(text.strip()[:2], time.perf_counter() - began))
+    points = []
+    for step in (s for s in done.steps if s.histories):
+        seconds = said[f"{step.number}."]
+        for epoch in (e for history in step.histories for e in history.epochs):
+            seconds += epoch["seconds"]
+            points.append((seconds, epoch["accuracy"]))
+    return points
+
+
+def fastai(folder, arch: str, weights, size: int, quick: bool, bs: int, epochs: int, freeze_epochs: int, train_bn: bool,
+           channels_last: bool) -> list[tuple[float, float]]:
+    "The same of fastai's lr_find (its valley) and fine_tune."
+    began, points = time.perf_counter(), []
+    dls = fastai_dls(folder, size, 8 if quick else bs, 0 if quick else 2)
+    from fastai.vision.all import Callback
+
+    class Clock(Callback):
+        order = 60                                                 # after the recorder, which has the metrics
+
+        def after_epoch(self):
+            if not hasattr(self, "lr_finder"):
+                points.append((time.perf_counter() - began, float(self.recorder.values[-1][-1])))
+    with tempfile.TemporaryDirectory() as temporary:               # its finder writes a checkpoint
+        learn = fastai_learner(dls, arch, weights, train_bn=train_bn, path=temporary)
+        if channels_last:
+            from fastai.callback.channelslast import ChannelsLast
+            learn.add_cb(ChannelsLast())
+        lr = learn.lr_find(num_it=20 if quick else 100, show_plot=False).valley
+        learn.add_cb(Clock())
+        learn.fine_tune(1 if quick else epochs, base_lr=lr, freeze_epochs=freeze_epochs)
+    return points
+
+
+def until(points: list[tuple[float, float]], level: float) -> float:
+    "Seconds until an accuracy was reached."
+    return min(seconds for seconds, accuracy in points if accuracy >= level)
+
+
+def judged(case: str, runs: dict[str, list[tuple[float, float]]]) -> list[Row]:
+    "Rows from the runs: a peer's time to the accuracy that it and lessonkit both reach, over ours."
+    best, found = {name: max(a for _, a in points) for name, points in runs.items()}, []
+    for name, points in runs.items():
+        level = min(best[name], best["lessonkit"])
+        seconds, note = until(points, level), f"to {level:.4f}; best {best[name]:.4f} after {until(points, best[name]):.0f} s"
+        if name == "lessonkit":
+            found.append(Row(case, name, "s", seconds, note=note))
+            continue
+        ratio, low = seconds / until(runs["lessonkit"], level), level < LEVEL
+        found.append(Row(case, name, "s", seconds, ratio, ratio, ratio, "lessonkit", target="" if low else TARGET,
+                         met=None if low else met(ratio, TARGET), note=note + (f"; {LEVEL} was not reached" if low else "")))
+    return found
+
+
+def run(options) -> dict:
+    "Seconds to an accuracy that both reach, on cats_dogs; two threads."
+    folder, results = photos(options, "data", "cats_dogs"), []
+    with threads(options.threads or min(2, os.cpu_count() or 1)), tempfile.TemporaryDirectory() as temporary, terminal():
+        folder = some_photos(folder, Path(temporary) / "photos", 20) if options.quick else folder
+        for arch in ("squeezenet1_1", "mobilenet_v2"):
+            for size in (64,) if options.quick else (224, 128):
+                case, skipped = f"{arch} {size} px", {}
+                if options.case not in case:
+                    continue
+                about = folder, arch, photos(options, "weights", f"{arch}.pth"), size, options.quick
+                runs = {"lessonkit": ours(*about)}
+                for name, settings in FASTAI.items():
+                    torch.manual_seed(0)
+                    try:
+                        runs[f"fastai, {name}"] = fastai(*about, **settings)
+                    except Skip as e:
+                        skipped[f"{case}: fastai, {name}"] = str(e)
+                results.append(result(judged(case, runs), skipped) | {"runs": {case: runs}})
+    return merged(results) | {"runs": {k: v for r in results for k, v in r["runs"].items()}}
