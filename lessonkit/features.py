@@ -23,7 +23,7 @@ class FeatureBatches:
     """The batches of `batches`, each as what `model`'s frozen body makes of it, [n, n_features], while that is always the
     same; else as pictures.
 
-    The table is thrown away when the size of the pictures or any weight of the body changes. precision: that of the run.
+    The table is thrown away when the size of the pictures, the `precision` or any weight of the body changes.
     """
     def __init__(self, batches: Batches, model: Classifier, device="cpu", precision: str = "fp32"):
         self.batches, self.model, self.device, self.precision = batches, model, device, precision
@@ -68,7 +68,7 @@ class FeatureBatches:
 
     def _check(self) -> None:
         "Begin a new table if the old one was made for other pictures or another body."
-        now = self.batches.data.size, _fingerprint(self.model.body)
+        now = self.batches.data.size, self.precision, _fingerprint(self.model.body)
         if now != self._made_for:
             self._made_for, self._table = now, None
             self._known = torch.zeros(self.batches.n, dtype=torch.bool).numpy()

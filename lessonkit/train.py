@@ -102,12 +102,12 @@ LOOK_EVERY = 50
 
 
 def train_events(model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.cross_entropy, *, metrics=None,
-                 device="cpu", precision: str = "fp32", scaler=None, start: int = 0):
+                 device="cpu", precision: str = "fp32", eval_precision: str | None = None, scaler=None, start: int = 0):
     """Train `model` along `schedule` and yield `StepDone`, `EpochDone` and `CycleDone` as they happen.
 
     schedule: with its steps_per_epoch set; start: updates already made, at the end of an epoch (the optimizer then has
-    its initial lrs and state). An evaluation comes at the end of each epoch, each cycle and the run. TrainingError when
-    the loss is not finite.
+    its initial lrs and state); eval_precision: of evaluations, None for that of the training. An evaluation comes at the
+    end of each epoch, each cycle and the run. TrainingError when the loss is not finite.
     """
     for group in opt.param_groups:
         group.setdefault("initial_lr", float(group["lr"]))
@@ -117,7 +117,7 @@ def train_events(model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.c
             steps, began = range(step, _next_stop(schedule, step)), time.perf_counter()
             losses = yield from _updates(model, batches, opt, schedule, steps, loss_fn, device, precision, scaler)
             step, train_loss = steps.stop, torch.stack(losses).mean().item()
-            valid_loss, values = evaluate(model, valid_dl, loss_fn, metrics, device, precision)
+            valid_loss, values = evaluate(model, valid_dl, loss_fn, metrics, device, eval_precision or precision)
             yield EpochDone(step, step / schedule.steps_per_epoch, train_loss, valid_loss, values,
                             time.perf_counter() - began)
             if step in schedule.cycle_ends:

@@ -91,7 +91,7 @@ def test_loaders_and_models_of_ones_own_are_left_alone():
     x = torch.randn(32, 4)
     dl = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, (x.sum(1) > 0).long()), 8)
     learn = Learner((dl, dl), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), n_groups=2, device="cpu")
-    assert learn._reuse(dl) is dl and learn.fit(sgdr(1, 1), 1e-2, progress=False).last["accuracy"] >= 0
+    assert learn._reuse(dl, "fp32") is dl and learn.fit(sgdr(1, 1), 1e-2, progress=False).last["accuracy"] >= 0
     listed = [(x, (x.sum(1) > 0).long())]
     assert Learner((listed, listed), nn.Linear(4, 2), n_groups=1, device="cpu").find(n_steps=20, progress=False).losses
 
