@@ -156,14 +156,16 @@ def check_folder(root: str | os.PathLike, valid: float = 0.2, seed: int = 0, sho
     shorts = {"train": short, "valid": valid_short or short}
     good: dict[tuple[str, int], list] = {}
     problems = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda t: _check_file(t[0], shorts[t[2]], pictures), todo)
-        for (path, label, split), (found, reason) in zip(todo, progress_bar(
-                results, total=len(todo), desc="checking pictures", show=progress)):
-            if reason:
-                problems.append((os.path.relpath(path, root), reason))
-            else:
-                good.setdefault((split, label), []).append((path, *found))
+    parts = [todo[k:k + 16] for k in range(0, len(todo), 16)]
+    look = lambda part: [_check_file(path, shorts[split], pictures) for path, _, split in part]
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar(total=len(todo), desc="checking pictures", show=progress) as bar:
+        for part, answers in zip(parts, pool.map(look, parts)):
+            bar.update(len(part))
+            for (path, label, split), (found, reason) in zip(part, answers):
+                if reason:
+                    problems.append((os.path.relpath(path, root), reason))
+                else:
+                    good.setdefault((split, label), []).append((path, *found))
     pictures.flush()
     items = []
     for (split, label), found in good.items():

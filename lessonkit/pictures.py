@@ -87,9 +87,9 @@ def _decode(data: bytes, short: int | None) -> tuple[np.ndarray, tuple[int, int]
         if short is not None:
             scale = 1.25 * short / min(w, h)                       # nearer, and its coarse scaling would show
             im.draft(im.mode, (max(1, round(w * scale)), max(1, round(h * scale))))
-        turned = im.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        picture = np.array(_to_rgb(ImageOps.exif_transpose(im)))
-    return (picture if short is None else resize_short(picture, short)), ((h, w) if turned else (w, h))
+        turn = im.getexif().get(0x0112, 1)
+        picture = np.array(_to_rgb(im if turn == 1 else ImageOps.exif_transpose(im)))
+    return (picture if short is None else resize_short(picture, short)), ((h, w) if turn in (5, 6, 7, 8) else (w, h))
 
 
 def _read(path: str | os.PathLike, short: int | None) -> tuple[np.ndarray, tuple[int, int], str]:
@@ -206,7 +206,7 @@ class Pictures:
     nothing. A file that has changed since is decoded again. Packs are made safe by a thread of their own.
     """
     def __init__(self, root: str | os.PathLike, max_bytes: int | None = None):
-        self.root = Path(root)
+        self.root, self._prefix = Path(root), os.path.join(root, "")
         self.max_bytes = max_bytes if max_bytes is None else check_number("max_bytes", max_bytes, 0, whole=True)
         where = str(self.root.resolve())
         self.folder = _cache_root() / f"{self.root.resolve().name}-{hashlib.blake2b(where.encode(), digest_size=6).hexdigest()}"
@@ -264,7 +264,7 @@ class Pictures:
                 return
             try:
                 self._pack = self._pack or _Pack(self.folder, self.root.resolve(), self._room())
-                self.full = not self._pack.add(os.path.relpath(path, self.root), kept)
+                self.full = not self._pack.add(path.removeprefix(self._prefix), kept)
             except OSError as e:
                 self._give_up(e)
             if self.full:
