@@ -172,9 +172,9 @@ def test_one_interrupt_asks_and_two_insist():
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_the_lrs_of_the_loop_are_those_of_torchs_scheduler_to_the_bit(schedule, as_tensor):
     def make(model):
-        lrs = (1e-3, 3e-2)
-        return torch.optim.AdamW([{"params": model[k].parameters(), "lr": torch.tensor(lr, dtype=torch.float64) if as_tensor else lr}
-                                  for k, lr in ((0, lrs[0]), (4, lrs[1]))], foreach=False, capturable=False)
+        kind = (lambda lr: torch.tensor(lr, dtype=torch.float64)) if as_tensor else float
+        return torch.optim.AdamW([{"params": model[k].parameters(), "lr": kind(lr)} for k, lr in ((0, 1e-3), (4, 3e-2))],
+                                 foreach=False)
     schedule, model = schedule.with_steps(4), net()
     opt = make(model)
     held = [g["lr"] for g in opt.param_groups]
