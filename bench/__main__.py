@@ -2,6 +2,7 @@
 import argparse
 import importlib
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             results[name] = common.result([], {name: str(e)})
         print(common.table(name, results[name]), flush=True)
     if options.json:
-        content = {"machine": common.machine(), "command": " ".join(["python -m bench", *argv]), "results": results}
+        content = {"machine": common.machine(), "command": "python -m bench " + shlex.join(argv), "results": results}
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return int(any(r["met"] is False for found in results.values() for r in found["rows"]) and not options.quick)

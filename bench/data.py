@@ -12,7 +12,8 @@ from .common import compare, merged, met, photos, threads
 from .peers import fastai_dls, torchvision_dl
 
 BS = 32
-TARGETS = {"first epoch": {"torchvision": ">= 1.8", "fastai": ">= 4"}, "later epochs": {"torchvision": ">= 12", "fastai": ">= 25"}}
+TARGETS = {"first epoch": {"torchvision": ">= 1.8", "fastai": ">= 4"},
+           "later epochs": {"torchvision": ">= 12", "fastai": ">= 25"}}
 
 
 def epoch(dl) -> int:
@@ -36,28 +37,32 @@ class FreshCache:
 
 def ours(folder, size: int, first: bool):
     "first: the check of all files and the decoding are part of it."
-    make = lambda: ImageData(folder, size=size, augment="side_on", bs=BS, progress=False).train_dl()
+    make = lambda: ImageData(folder, size=size, augment="side_on", bs=BS, progress=False)
     if first:
         def go():
             with FreshCache():
-                epoch(make())
+                data = make()
+                epoch(data.train_dl()), epoch(data.valid_dl())
         return go
-    dl = make()
+    dl = make().train_dl()
     epoch(dl)
     return lambda: epoch(dl)
 
 
 def torchvision(folder, size: int, first: bool, workers: int):
+    if first:
+        return lambda: [epoch(torchvision_dl(folder / split, size, BS, workers, split == "train"))
+                        for split in ("train", "valid")]
     dl = torchvision_dl(folder / "train", size, BS, workers)
-    if not first:
-        epoch(dl)                                                  # the workers are there, the files are read
+    epoch(dl)                                                      # the workers are there, the files are read
     return lambda: epoch(dl)
 
 
 def fastai(folder, size: int, first: bool, workers: int):
+    if first:
+        return lambda: [epoch(dl) for dl in fastai_dls(folder, size, BS, workers)]
     dl = fastai_dls(folder, size, BS, workers).train
-    if not first:
-        epoch(dl)
+    epoch(dl)
     return lambda: epoch(dl)
 
 
@@ -92,18 +97,19 @@ def contestants(folder, size: int, first: bool) -> dict:
 
 
 def run(options) -> dict:
-    "Seconds a picture, 64, 128 and 224 px, of the first epoch and of a later one; two threads or two worker processes."
+    """Seconds a picture, 64, 128 and 224 px, of the first epoch (from the folder on, train and valid) and of a later one
+    (train); two threads or two worker processes."""
     folder, results = photos(options, "data", "cats_dogs"), []
     with threads(options.threads or min(2, os.cpu_count() or 1)), tempfile.TemporaryDirectory() as temporary:
         if options.quick:
             folder = some_photos(folder, Path(temporary) / "photos", 20)
-        n = sum(1 for _ in (folder / "train").glob("*/*"))
+        n = {"first epoch": len(list(folder.glob("*/*/*"))), "later epochs": len(list(folder.glob("train/*/*")))}
         for size in (64,) if options.quick else (128, 64, 224):
             for when, targets in TARGETS.items():
                 case = f"{size} px, {when}"
                 if options.case not in case:
                     continue
                 rounds = options.rounds or (2 if options.quick else 3 if when == "first epoch" else 5)
-                found = compare(case, contestants(folder, size, when == "first epoch"), rounds, "lessonkit", "a picture", n)
+                found = compare(case, contestants(folder, size, when == "first epoch"), rounds, "lessonkit", "a picture", n[when])
                 results.append(with_best_targets(found, targets if size == 128 else {}))
     return merged(results)

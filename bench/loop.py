@@ -66,7 +66,7 @@ def batches(n: int, bs: int, *shape: int) -> Loader:
 
 def cases(quick: bool) -> list[Case]:
     "What is trained: a network so small that the loop shows, and a real one."
-    small, large = (20, 2) if quick else (500, 8)
+    small, large = (20, 2) if quick else (500, 24)
     vectors, pictures = (batches(small, 64, 64), batches(1, 64, 64)), (batches(large, 32, 3, 64, 64), batches(1, 32, 3, 64, 64))
     return [Case("MLP, SGD", mlp, "sgd", *vectors), Case("MLP, AdamW", mlp, "adamw", *vectors),
             Case("resnet18 64 px, SGD", resnet18, "sgd", *pictures), Case("resnet18 64 px, AdamW", resnet18, "adamw", *pictures)]

@@ -6,15 +6,16 @@ from .common import peer
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def torchvision_dl(folder, size: int, bs: int, workers: int):
-    "torchvision's ImageFolder and v2 transforms: about lessonkit's side_on without its perspective."
+def torchvision_dl(folder, size: int, bs: int, workers: int, train: bool = True):
+    "torchvision's ImageFolder and v2 transforms: about lessonkit's side_on without its perspective, or centre crops."
     peer("torchvision")
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import InterpolationMode, v2
-    augment = v2.Compose([v2.RandomResizedCrop(size, scale=(0.64, 1.0), ratio=(1.0, 1.0)), v2.RandomHorizontalFlip(),
-                          v2.RandomRotation(10, InterpolationMode.BILINEAR), v2.ColorJitter(0.2, 0.2), v2.ToImage(),
-                          v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
-    return torch.utils.data.DataLoader(ImageFolder(folder, augment), bs, shuffle=True, num_workers=workers,
+    augment = [v2.RandomResizedCrop(size, scale=(0.64, 1.0), ratio=(1.0, 1.0)), v2.RandomHorizontalFlip(),
+               v2.RandomRotation(10, InterpolationMode.BILINEAR), v2.ColorJitter(0.2, 0.2)]
+    crop = augment if train else [v2.Resize(size), v2.CenterCrop(size)]
+    transform = v2.Compose([*crop, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+    return torch.utils.data.DataLoader(ImageFolder(folder, transform), bs, shuffle=train, num_workers=workers,
                                        persistent_workers=workers > 0)
 
 

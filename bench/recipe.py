@@ -2,16 +2,19 @@
 
 The clock starts before the data set is looked at, and runs through the finder and every evaluation; imports do not count.
 """
+import multiprocessing
 import os
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
 
 from lessonkit import ImageData, five_steps
 
-from .common import Row, Skip, merged, met, photos, result, terminal, threads
+from .common import Row, Skip, merged, met, peer, photos, result, terminal, threads
 from .data import FreshCache, some_photos
 from .peers import fastai_dls, fastai_learner
 
@@ -21,8 +24,21 @@ FASTAI = {"defaults": dict(bs=64, epochs=3, freeze_epochs=1, train_bn=True, chan
           "batch norm left alone": dict(bs=32, epochs=3, freeze_epochs=2, train_bn=False, channels_last=True)}
 
 
+def alone(n_threads: int, function: Callable, *args, **kwargs):
+    "What `function` returns, called in a fresh process: what one contestant does to a process is not another's business."
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(seeded, n_threads, function, args, kwargs).result()
+
+
+def seeded(n_threads: int, function: Callable, args: tuple, kwargs: dict):
+    torch.manual_seed(0)
+    with threads(n_threads), terminal():
+        return function(*args, **kwargs)
+
+
 def ours(folder, arch: str, weights, size: int, quick: bool) -> list[tuple[float, float]]:
     "(seconds since the start, accuracy) of every evaluation of `five_steps`."
+    peer("torchvision")
     began, said = time.perf_counter(), {}
     short = dict(head_epochs=1, epochs=1, cycle_len=1) if quick else {}
     with FreshCache():
@@ -40,6 +56,7 @@ def ours(folder, arch: str, weights, size: int, quick: bool) -> list[tuple[float
 def fastai(folder, arch: str, weights, size: int, quick: bool, bs: int, epochs: int, freeze_epochs: int, train_bn: bool,
            channels_last: bool) -> list[tuple[float, float]]:
     "The same of fastai's lr_find (its valley) and fine_tune."
+    peer("fastai.vision.all")
     began, points = time.perf_counter(), []
     dls = fastai_dls(folder, size, 8 if quick else bs, 0 if quick else 2)
     from fastai.vision.all import Callback
@@ -84,7 +101,8 @@ def judged(case: str, runs: dict[str, list[tuple[float, float]]]) -> list[Row]:
 def run(options) -> dict:
     "Seconds to an accuracy that both reach, on cats_dogs; two threads."
     folder, results = photos(options, "data", "cats_dogs"), []
-    with threads(options.threads or min(2, os.cpu_count() or 1)), tempfile.TemporaryDirectory() as temporary, terminal():
+    n_threads = options.threads or min(2, os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory() as temporary:
         folder = some_photos(folder, Path(temporary) / "photos", 20) if options.quick else folder
         for arch in ("squeezenet1_1", "mobilenet_v2"):
             for size in (64,) if options.quick else (224, 128):
@@ -92,11 +110,10 @@ def run(options) -> dict:
                 if options.case not in case:
                     continue
                 about = folder, arch, photos(options, "weights", f"{arch}.pth"), size, options.quick
-                runs = {"lessonkit": ours(*about)}
+                runs = {"lessonkit": alone(n_threads, ours, *about)}
                 for name, settings in FASTAI.items():
-                    torch.manual_seed(0)
                     try:
-                        runs[f"fastai, {name}"] = fastai(*about, **settings)
+                        runs[f"fastai, {name}"] = alone(n_threads, fastai, *about, **settings)
                     except Skip as e:
                         skipped[f"{case}: fastai, {name}"] = str(e)
                 results.append(result(judged(case, runs), skipped) | {"runs": {case: runs}})

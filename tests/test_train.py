@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lessonkit.optim import make_opt
-from lessonkit.schedule import sgdr
+from lessonkit.schedule import one_cycle, sgdr
 from lessonkit.train import (CycleDone, History, OverfitWatch, StepDone, StopRequest, TrainingError, accuracy,
                              evaluate, train_events)
 
@@ -166,3 +166,23 @@ def test_one_interrupt_asks_and_two_insist():
     thread = threading.Thread(target=elsewhere)
     thread.start(), thread.join()
     assert done == [True]
+
+
+@pytest.mark.parametrize("schedule", [sgdr(3, 1, 2), sgdr(2, 1.5, warmup=0.5), one_cycle(3), sgdr(2, 2, lr_min=0.1)])
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_the_lrs_of_the_loop_are_those_of_torchs_scheduler_to_the_bit(schedule, as_tensor):
+    def make(model):
+        kind = (lambda lr: torch.tensor(lr, dtype=torch.float64)) if as_tensor else float
+        return torch.optim.AdamW([{"params": model[k].parameters(), "lr": kind(lr)} for k, lr in ((0, 1e-3), (4, 3e-2))],
+                                 foreach=False)
+    schedule, model = schedule.with_steps(4), net()
+    opt = make(model)
+    held = [g["lr"] for g in opt.param_groups]
+    seen = [e.lrs for e in train_events(model, task(), task(), opt, schedule) if isinstance(e, StepDone)]
+    other = make(net())
+    scheduler, wanted = schedule.scheduler(other), []
+    for _ in range(schedule.n_steps):
+        wanted.append(tuple(float(g["lr"]) for g in other.param_groups))
+        other.step(), scheduler.step()
+    assert seen == wanted
+    assert not as_tensor or all(a is g["lr"] for a, g in zip(held, opt.param_groups))
