@@ -3,6 +3,7 @@ import datetime
 import gc
 import importlib
 import importlib.metadata
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -162,6 +164,18 @@ def threads(n: int):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def alone(n_threads: int, function: Callable, *args, **kwargs):
+    "What `function` returns, called in a fresh process: what one contestant does to a process is not another's business."
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(seeded, n_threads, function, args, kwargs).result()
+
+
+def seeded(n_threads: int, function: Callable, args: tuple, kwargs: dict):
+    torch.manual_seed(0)
+    with threads(n_threads), terminal():
+        return function(*args, **kwargs)
 
 
 def machine() -> dict:

@@ -5,7 +5,6 @@ import warnings
 from contextlib import chdir
 from functools import partial
 
-import torch
 from torch import nn
 from torch.nn import functional as F
 

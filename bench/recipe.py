@@ -2,19 +2,14 @@
 
 The clock starts before the data set is looked at, and runs through the finder and every evaluation; imports do not count.
 """
-import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-
-import torch
 
 from lessonkit import ImageData, five_steps
 
-from .common import Row, Skip, merged, met, peer, photos, result, terminal, threads
+from .common import Row, Skip, alone, merged, met, peer, photos, result
 from .data import FreshCache, some_photos
 from .peers import fastai_dls, fastai_learner
 
@@ -22,18 +17,6 @@ LEVEL, TARGET = 0.94, ">= 3"
 # Its defaults, and what made it quickest and best here, by its own documentation's means: see README.md.
 FASTAI = {"defaults": dict(bs=64, epochs=3, freeze_epochs=1, train_bn=True, channels_last=False),
           "batch norm left alone": dict(bs=32, epochs=3, freeze_epochs=2, train_bn=False, channels_last=True)}
-
-
-def alone(n_threads: int, function: Callable, *args, **kwargs):
-    "What `function` returns, called in a fresh process: what one contestant does to a process is not another's business."
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(seeded, n_threads, function, args, kwargs).result()
-
-
-def seeded(n_threads: int, function: Callable, args: tuple, kwargs: dict):
-    torch.manual_seed(0)
-    with threads(n_threads), terminal():
-        return function(*args, **kwargs)
 
 
 def ours(folder, arch: str, weights, size: int, quick: bool) -> list[tuple[float, float]]:

@@ -302,6 +302,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'lessonkit.model.train_mode': ('api/model.html#train_mode', 'lessonkit/model.py'),
                                  'lessonkit.model.unfreeze': ('api/model.html#unfreeze', 'lessonkit/model.py')},
             'lessonkit.optim': { 'lessonkit.optim._no_decay': ('api/optim.html#_no_decay', 'lessonkit/optim.py'),
+                                 'lessonkit.optim.join_groups': ('api/optim.html#join_groups', 'lessonkit/optim.py'),
                                  'lessonkit.optim.make_opt': ('api/optim.html#make_opt', 'lessonkit/optim.py'),
                                  'lessonkit.optim.param_groups': ('api/optim.html#param_groups', 'lessonkit/optim.py'),
                                  'lessonkit.optim.spread_lrs': ('api/optim.html#spread_lrs', 'lessonkit/optim.py')},

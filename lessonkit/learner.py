@@ -22,7 +22,7 @@ from .data import Batches, ImageData
 from .features import FeatureBatches
 from .find import lr_find
 from .model import Classifier, build_model, check_size, freeze_to, layer_groups, unfreeze
-from .optim import make_opt, param_groups
+from .optim import join_groups, make_opt, param_groups
 from .predict import Prediction, Predictor, save_model
 from .schedule import Schedule
 from .suggest import LRFind
@@ -158,7 +158,7 @@ class Learner:
 
     def make_opt(self, lr: float | list[float]) -> torch.optim.Optimizer:
         "A new optimizer over what is trainable; lr: one for all layer groups, or one for each."
-        groups = param_groups(self.model, [g.params for g in self.groups], lr, self.weight_decay)
+        groups = join_groups(param_groups(self.model, [g.params for g in self.groups], lr, self.weight_decay))
         return self.opt(groups) if callable(self.opt) else make_opt(groups, name=self.opt)
 
     def find(self, lrs: list[float] | None = None, **options) -> LRFind:
@@ -181,7 +181,7 @@ class Learner:
         scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         self.history, start = History(schedule, self.size), 0
         if checkpoint and resume and Path(checkpoint).exists():
-            start = self._resume(checkpoint, schedule, opt, scaler)
+            start, opt = self._resume(checkpoint, schedule, opt, scaler)
             schedule = self.history.schedule
             if start >= schedule.n_steps:
                 return
@@ -192,7 +192,7 @@ class Learner:
         for event in events:
             self.history.add(event)
             if isinstance(event, EpochDone):
-                self._keep_best()
+                self._last_good = self._keep_best()
             ends_cycle = event.step in self.history.schedule.cycle_ends
             if isinstance(event, CycleDone) or (isinstance(event, EpochDone) and not ends_cycle):
                 self._checkpoint(checkpoint, opt, scaler, event.step)
@@ -210,16 +210,14 @@ class Learner:
         memory.
         """
         check_number("patience", patience, 1, whole=True)
-        last_good, watch, self.snapshots = self._state(), OverfitWatch(patience), []
+        self._last_good, watch, self.snapshots = self._state(), OverfitWatch(patience), []
         events = self.run(schedule, lr, checkpoint=checkpoint, resume=resume)
         show = _Progress(progress)
         try:
             with StopRequest() as stop:
                 for event in events:
                     show.event(event, self.history)
-                    if isinstance(event, EpochDone):
-                        last_good = self._state()
-                    elif isinstance(event, CycleDone):
+                    if isinstance(event, CycleDone):
                         self.snapshots += [self._state()] if snapshots else []
                         if watch.cycle_ended(self.history.last["train_loss"], self.history.last["valid_loss"]) and until_overfit:
                             self.history.stopped = f"stopped: it began to overfit (validation loss above its best for {patience} cycles)"
@@ -228,13 +226,13 @@ class Learner:
                         self.history.stopped = f"stopped: interrupted after {self._steps()} updates"
                         break
         except TrainingError as e:
-            self._load(last_good)
+            self._load(self._last_good)
             self.history.stopped = f"stopped: {e}"
             raise TrainingError(f"{e}. The weights are those of the last evaluation before it") from None
         except (RuntimeError, MemoryError) as e:
             if not _out_of_memory(e):
                 raise
-            self._load(last_good)
+            self._load(self._last_good)
             raise TrainingError(self._smaller_batches()) from e
         finally:
             events.close()
@@ -272,13 +270,14 @@ class Learner:
     def _load(self, state: dict) -> None:
         self.model.load_state_dict(state)
 
-    def _keep_best(self) -> None:
-        "Remember the weights when they are the best so far: the highest metric, and the lower loss among equals."
-        last = self.history.last
+    def _keep_best(self) -> dict:
+        "A copy of the weights, remembered when they are the best so far: the highest metric, and the lower loss among equals."
+        last, state = self.history.last, self._state()
         metric = last[next(iter(self.metrics))] if self.metrics else -last["valid_loss"]
         score = (metric, -last["valid_loss"])
         if all(map(math.isfinite, score)) and (self.best is None or score > self.best.score):
-            self.best = Best(score, dict(last), self.size, self._state())
+            self.best = Best(score, dict(last), self.size, state)
+        return state
 
     def restore_best(self) -> dict:
         "Put the best weights so far back, and the size they were best at; returns that evaluation. ValueError: none yet."
@@ -321,14 +320,18 @@ class Learner:
             "train_dl": self.train_dl.state_dict() if hasattr(self.train_dl, "state_dict") else {},
             "best": {} if best is None else {**asdict(best), "state": best.state}})
 
-    def _resume(self, path, schedule: Schedule, opt, scaler) -> int:
-        "Load a checkpoint; returns the number of updates already made. ValueError if it is of another run."
+    def _resume(self, path, schedule: Schedule, opt, scaler) -> tuple[int, torch.optim.Optimizer]:
+        """Load a checkpoint: (number of updates already made, the optimizer, with the checkpoint's own lrs). ValueError if
+        it is of another run."""
         state = read_checkpoint(path)
         was = History.from_dict(state["history"])
         if not schedule.grow and was.schedule != schedule or was.schedule.steps_per_epoch != schedule.steps_per_epoch:
             raise ValueError(f"{path} is of a run of {was.schedule}, this one is of {schedule}: "
                              "give the same schedule and data, or remove the file")
         self._load({k: v.to(self.device) for k, v in state["model"].items()})
+        lrs = {k: g["initial_lr"] for g in state["opt"]["param_groups"] for k in g.get("layer_groups", ())}
+        if lrs:                                                    # they decide which layers share a param group
+            opt = self.make_opt([lrs.get(k, 1.0) for k in range(len(self.groups))])
         opt.load_state_dict(state["opt"])
         for p, kept in opt.state.items():                          # fused kernels walk weights and state in one order
             kept.update({k: torch.empty_like(p, dtype=v.dtype).copy_(v) for k, v in kept.items()
@@ -343,7 +346,7 @@ class Learner:
             self.best = Best(**state["best"] | {"score": tuple(state["best"]["score"])})
         set_rng_state(state["rng"])
         self.history = was
-        return state["step"]
+        return state["step"], opt
 
 # %% ../nbs/api/21_learner.ipynb #a3cefe5a
 def _out_of_memory(error: BaseException) -> bool:

@@ -171,8 +171,8 @@ def _lr_table(opt, schedule: Schedule, steps: range) -> list[list[float]]:
 
 def _of_layer_groups(opt, table: list[list[float]]) -> list[tuple[float, ...]]:
     "The rows of an lr table with one lr a layer group (its param groups, with and without weight decay, share theirs)."
-    last = {g.get("layer_group", k): k for k, g in enumerate(opt.param_groups)}.values()
-    return [tuple(lrs[k] for k in last) for lrs in table]
+    where = {layers: k for k, g in enumerate(opt.param_groups) for layers in g.get("layer_groups", [g.get("layer_group", k)])}
+    return [tuple(lrs[where[layers]] for layers in sorted(where)) for lrs in table]
 
 
 def _set_lrs(opt, lrs: list[float]):
