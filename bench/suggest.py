@@ -92,9 +92,9 @@ def tensors(path, size: int) -> Tensors:
 
 @cache
 def drawn(photos: Path, domain: str = "side_on", size: int = 32) -> Tensors:
-    "The built-in pictures: 480 to train on, 480 for validation."
+    "The built-in pictures: 960 to train on, 480 for validation."
     with tempfile.TemporaryDirectory() as folder:
-        return tensors(write_samples(Path(folder) / domain, domain, n_train=480, n_valid=480, size=64), size)
+        return tensors(write_samples(Path(folder) / domain, domain, n_train=960, n_valid=480, size=64), size)
 
 
 @cache
@@ -177,11 +177,9 @@ def tasks(photos: Path) -> list[Task]:
              Task("digits, plain CNN", digits, plain, "adam"),
              Task("digits, CNN with batch norm", digits, normed, "sgd"),
              Task("digits, resnet", digits, resnet, "adamw", (1, 4)),
-             Task("drawn from the side, plain CNN", drawn, plain, "sgd", (2, 6)),
-             Task("drawn from the side, plain CNN", drawn, plain, "adamw", (2, 6)),
-             Task("drawn from the side, CNN with batch norm", drawn, normed, "adamw"),
-             Task("drawn from above, plain CNN", above, plain, "sgd", (2, 6)),
-             Task("drawn from above, CNN with batch norm", above, normed, "sgd")]
+             Task("drawn from the side, plain CNN", drawn, plain, "adamw", bs=16),
+             Task("drawn from the side, CNN with batch norm", drawn, normed, "adamw", bs=16),
+             Task("drawn from above, CNN with batch norm", above, normed, "sgd", bs=16)]
     return found + (photo_tasks(photos) if (photos / "data").is_dir() else [])
 
 
