@@ -79,9 +79,9 @@ def _last_steep(lrs, losses, part: float) -> float | None:
 # %% ../nbs/api/15_suggest.ipynb #76bfac26
 def steepest(lrs, losses) -> float | None:
     """Where the loss falls most for each decade of lr: the highest lr where it falls at least two thirds as fast as
-    anywhere, but at most a quarter of the lr at the minimum."""
+    anywhere. It stays half a decade below the lr at the minimum, where training is about to break."""
     lr = _last_steep(lrs, losses, 2 / 3)
-    return None if lr is None else max(min(lr, float(lrs[_lowest(losses)]) / 4), float(lrs[0]))
+    return None if lr is None else max(min(lr, float(lrs[_lowest(losses)]) / 10 ** 0.5), float(lrs[0]))
 
 
 def slide(lrs, losses) -> float | None:
@@ -151,20 +151,40 @@ class LRFind:
         return tuple(smooth_losses(self.losses, self.smooth).tolist())
 
     @cached_property
+    def _fall(self) -> tuple[int, float, float, float]:
+        """Where the smoothed curve is lowest, the mean loss of the first half of the way there, how far the curve falls
+        from that, and the standard deviation of a single loss (from the distances to the smoothed curve)."""
+        lowest = int(np.argmin(self.smoothed))
+        start = float(np.mean(self.losses[:max(1, (lowest + 1) // 2)]))
+        apart = np.abs(np.subtract(self.losses, self.smoothed))[:lowest + 1]
+        return lowest, start, start - self.smoothed[lowest], 1.5 * float(np.median(apart))
+
+    @cached_property
     def falls(self) -> bool:
         """Whether the lowest point lies below the first half of the way there by more than noise explains: 3.5 standard
-        deviations, from the distances between the losses and the smoothed curve."""
-        lowest, n = int(np.argmin(self.smoothed)), len(self.losses)
-        half = self.losses[:max(1, (lowest + 1) // 2)]
-        apart = np.abs(np.subtract(self.losses, self.smoothed))[:lowest + 1]
+        deviations."""
+        lowest, _, fall, noise = self._fall
+        n = len(self.losses)
         kernel = self.smooth ** np.abs(np.arange(-n, n + 1))
-        noise = 1.5 * float(np.median(apart)) * math.sqrt(float(kernel @ kernel / kernel.sum() ** 2) + 1 / len(half))
-        return sum(half) / len(half) - self.smoothed[lowest] > 3.5 * noise
+        part = float(kernel @ kernel / kernel.sum() ** 2) + 1 / max(1, (lowest + 1) // 2)
+        return fall > 3.5 * noise * math.sqrt(part)
+
+    @cached_property
+    def n_steady(self) -> int:
+        """How many steps there are before single losses leap, a sign that the lr is too high which the smoothed curve
+        hides. A leap goes above the start by half of the fall and by 4 standard deviations, and lies at most a decade
+        below the minimum; before that it is chance."""
+        lowest, start, fall, noise = self._fall
+        late = np.asarray(self.lrs) >= self.lrs[lowest] / 10
+        leaps = np.flatnonzero(late & (np.asarray(self.losses) > start + max(fall / 2, 4 * noise)))
+        return int(leaps[0]) if len(leaps) else len(self.losses)
 
     @cached_property
     def suggestions(self) -> dict[str, float]:
-        "What each rule suggests, by name; a rule without an answer is left out."
-        answers = {name: rule(self.lrs, self.smoothed) for name, rule in RULES.items()} if self.falls else {}
+        """What each rule suggests, by name, from the smoothed curve before single losses leap; a rule without an answer
+        is left out."""
+        lrs, losses = self.lrs[:self.n_steady], self.smoothed[:self.n_steady]
+        answers = {name: rule(lrs, losses) for name, rule in RULES.items()} if self.falls else {}
         return {name: lr for name, lr in answers.items() if lr is not None}
 
     def suggest(self, rule: str = "steepest") -> float:

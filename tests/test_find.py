@@ -1091,7 +1091,7 @@ def test_the_steepest_point_is_found_also_in_noise(place, width, noise, seed, n)
     lrs, losses = made_curve(10 ** place, width, noise=noise, n=n, seed=seed)
     found = LRFind(lrs, losses, n_steps=n, smooth=default_smooth(n))
     assert found.falls and abs(math.log10(found.lr) - place) < 0.5
-    assert found.lrs[int(np.argmin(found.smoothed))] / found.lr >= 3.99
+    assert found.lrs[int(np.argmin(found.smoothed))] / found.lr >= 3.16
 
 
 def test_the_rules_on_a_curve_without_noise():
@@ -1108,7 +1108,7 @@ def test_the_rules_on_a_curve_without_noise():
     losses = losses + np.where(at > 0.6, (at - 0.6) * 9, 0)
     lowest = lrs[int(np.argmin(losses))]
     assert lowest == pytest.approx(10 ** -2.4, rel=0.03)
-    assert steepest(lrs, losses) == pytest.approx(lowest / 4) and minimum(lrs, losses) == pytest.approx(lowest / 10)
+    assert steepest(lrs, losses) == pytest.approx(lowest / 10 ** 0.5) and minimum(lrs, losses) == pytest.approx(lowest / 10)
 
 
 @settings(deadline=None, max_examples=150)
@@ -1150,6 +1150,27 @@ def test_pure_noise_has_no_suggestion():
         noise = 2.3 + 0.2 * np.random.default_rng(seed).standard_normal(100)
         none += LRFind(np.geomspace(1e-7, 10, 100), noise).suggestions == {}
     assert none >= 180
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0.6, 1.2), st.integers(0, 1000), st.sampled_from([1.0, 0.01, 50.0]))
+def test_single_losses_that_leap_bound_every_suggestion(decades, seed, scale):
+    "Every other loss explodes from some lr on; the smoothed curve goes on falling for a while."
+    lrs, losses = made_curve(1e-2, width=0.3, noise=0.02, seed=seed)
+    calm = LRFind(lrs, losses * scale)
+    first = int(np.flatnonzero(lrs >= 10 ** (decades - 2))[0])
+    losses[first::2] += 3
+    found = LRFind(lrs, losses * scale)
+    assert found.falls and found.n_steady == first < calm.n_steady
+    assert found.lr <= lrs[first] / 3.16 and max(found.suggestions.values()) < lrs[first]
+
+
+def test_one_bad_batch_early_in_the_sweep_is_chance():
+    lrs, losses = made_curve(1e-2, noise=0.02)
+    calm = LRFind(lrs, losses)
+    losses[20] += 3
+    found = LRFind(lrs, losses)
+    assert found.n_steady == calm.n_steady and abs(math.log10(found.lr / calm.lr)) < 0.3
 
 
 def test_a_flat_curve_says_what_to_do():
