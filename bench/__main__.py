@@ -44,11 +44,14 @@ def main(argv: list[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     results = {}
     for name in chosen(options.names):
+        module = importlib.import_module(f".{MODULES[name]}", __package__)
         try:
-            results[name] = importlib.import_module(f".{MODULES[name]}", __package__).run(options)
+            results[name] = module.run(options)
+            text = getattr(module, "table", common.table)(name, results[name])
         except common.Skip as e:
             results[name] = common.result([], {name: str(e)})
-        print(common.table(name, results[name]), flush=True)
+            text = common.table(name, results[name])
+        print(text, flush=True)
     if options.json:
         content = {"machine": common.machine(), "command": "python -m bench " + shlex.join(argv), "results": results}
         options.json.parent.mkdir(parents=True, exist_ok=True)

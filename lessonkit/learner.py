@@ -290,7 +290,8 @@ class Learner:
 
     def validate(self) -> dict:
         "Loss and metrics on the validation part, as they are now: `valid_loss` and the metrics by name."
-        loss, values = evaluate(self.model, self._reuse(self.valid_dl, self.precision), self.loss_fn, self.metrics, self.device, self.precision)
+        valid_dl = self._reuse(self.valid_dl, self.precision)
+        loss, values = evaluate(self.model, valid_dl, self.loss_fn, self.metrics, self.device, self.precision)
         return {"valid_loss": loss, **values}
 
     def predictor(self) -> Predictor:
