@@ -206,7 +206,7 @@ class Pictures:
     nothing. A file that has changed since is decoded again. Packs are made safe by a thread of their own.
     """
     def __init__(self, root: str | os.PathLike, max_bytes: int | None = None):
-        self.root, self._prefix = Path(root), os.path.join(root, "")
+        self.root, self._prefix = Path(root), os.path.join(Path(root), "")
         self.max_bytes = max_bytes if max_bytes is None else check_number("max_bytes", max_bytes, 0, whole=True)
         where = str(self.root.resolve())
         self.folder = _cache_root() / f"{self.root.resolve().name}-{hashlib.blake2b(where.encode(), digest_size=6).hexdigest()}"
@@ -241,12 +241,12 @@ class Pictures:
         "The picture of a file below `root`, its shorter side `short` px. ValueError says why the file cannot be used."
         path = str(path)
         sizes = self._kept.get(path, {})
-        if short in sizes and sizes[short].pixels is None:
+        while any(kept.pixels is None for kept in sizes.values()): # still being written
             self.flush(wait=True)
             sizes = self._kept.get(path, {})
         if short in sizes:
             return sizes[short]
-        larger = [s for s, kept in sizes.items() if s >= REUSE * short and kept.pixels is not None]
+        larger = [s for s in sizes if s >= REUSE * short]
         if larger:
             source = sizes[min(larger)]
             kept = replace(source, pixels=resize_short(source.pixels, short), short=short)
@@ -290,12 +290,15 @@ class Pictures:
     def _finish(self, pack: _Pack) -> None:
         "Map a full pack into memory in place of what went into it."
         try:
-            for name, kept in _read_pack(pack.finish()):
-                self._kept[str(self.root / name)][kept.short] = kept
+            entries = _read_pack(pack.finish())
         except (OSError, ValueError) as e:
+            entries = []
             self._give_up(e)
+        with self._lock:
             for name, *_, short, h, w in pack.index:
-                self._kept[str(self.root / name)].pop(short, None)
+                self._kept[str(self.root / name)].pop(short)
+            for name, kept in entries:
+                self._kept[str(self.root / name)][kept.short] = kept
 
     def _give_up(self, error: Exception) -> None:
         self.full = True

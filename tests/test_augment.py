@@ -155,7 +155,8 @@ def test_cpu_and_gpu_agree_with_grid_sample_on_noise():
     grid = points[..., :2] / points[..., 2:] + crop * drawn.shift[0]
     want = torch.nn.functional.grid_sample(torch.from_numpy(p).permute(2, 0, 1)[None].double(), torch.from_numpy(grid)[None],
                                            padding_mode="reflection", align_corners=False)[0]
-    want = want / 255 * drawn.gain[0][:, None, None] + drawn.offset[0][:, None, None]
+    gain, offset = (torch.from_numpy(np.array(v[0])).view(3, 1, 1) for v in (drawn.gain, drawn.offset))
+    want = want / 255 * gain + offset
     assert (slow[0] - want).abs().max() < 1e-3 and (quick[0] - want).abs().mean() * 255 < 4
 
 

@@ -286,3 +286,16 @@ def test_the_cache_command_shows_and_empties(own, colours, capsys):
     assert sum(len(yb) for _, yb in data.train_dl()) == 32         # who had it open goes on
     assert main(["cache"]) == 0 and "nothing is kept" in capsys.readouterr().out
     assert clear_cache() == 0
+
+
+def test_what_is_still_being_written_is_waited_for(own, photos, monkeypatch):
+    finish = module._Pack.finish
+    monkeypatch.setattr(module._Pack, "finish", lambda self: (time.sleep(0.2), finish(self))[1])
+    cache, path = Pictures(photos), photos / "1.png"
+    first = cache.get(path, 40).pixels
+    cache.flush()
+    reads = count_reads(monkeypatch)
+    assert np.array_equal(cache.get(path, 20).pixels, resize_short(first, 20)) and not reads     # as if it had been there
+    assert np.array_equal(cache.get(path, 40).pixels, first) and not reads
+    cache.get(path, 30), cache.flush()
+    assert np.array_equal(cache.get(path, 30).pixels, load_picture(path, 30))
