@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lessonkit import lr_find
 
 from .common import compare, merged, peer, terminal, threads
-from .loop import Case, batches, mlp, resnet18
+from .loop import Case, bare_steps, batches, mlp, resnet18
 
 LR_MIN, LR_MAX = 1e-7, 1e-2        # not so high that anyone stops early: all make all the steps
 
@@ -20,15 +20,7 @@ def bare(case: Case, n: int):
     "The steps alone, with torch's default optimizer; nothing is put back."
     model = case.seeded()
     opt = case.make_opt(model.parameters())
-
-    def go():
-        model.train()
-        for xb, yb in case.train_dl:
-            loss = F.cross_entropy(model(xb), yb)
-            opt.zero_grad()
-            loss.backward()
-            opt.step()
-    return go
+    return lambda: bare_steps(model, opt, case.train_dl)
 
 
 def ours(case: Case, n: int, own: bool):

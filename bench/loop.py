@@ -72,18 +72,23 @@ def cases(quick: bool) -> list[Case]:
             Case("resnet18 64 px, SGD", resnet18, "sgd", *pictures), Case("resnet18 64 px, AdamW", resnet18, "adamw", *pictures)]
 
 
+def bare_steps(model: nn.Module, opt, train_dl) -> None:
+    "Every batch once, as one would write it without a library."
+    model.train()
+    for xb, yb in train_dl:
+        loss = F.cross_entropy(model(xb), yb)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+
+
 def bare(case: Case):
     "What one would write without a library, evaluation on one batch as for everyone."
     model = case.seeded()
     opt = case.make_opt(model.parameters())
 
     def go():
-        model.train()
-        for xb, yb in case.train_dl:
-            loss = F.cross_entropy(model(xb), yb)
-            opt.zero_grad()
-            loss.backward()
-            opt.step()
+        bare_steps(model, opt, case.train_dl)
         model.eval()
         with torch.no_grad():
             for xb, yb in case.valid_dl:

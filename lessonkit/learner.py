@@ -84,10 +84,10 @@ class Learner:
     `weights` and a new head, its body frozen if it is pretrained; or any `nn.Module` as it is; n_groups: layer groups;
     loss_fn: of logits and targets; metrics: functions of them by name, the first picks the best epoch; opt: "adamw" or
     "sgd", or a function of param groups that returns a torch optimizer; train_norms: whether unfreezing trains the
-    body's batch norm too (None: only if the body is not pretrained); precision: fp32, bf16, fp16, or auto, the quickest that is safe (on
-    a CPU for training alone, evaluation stays in fp32); compile: run
-    the model through torch.compile (it takes a minute at first and at every new size, and needs a C compiler: for long
-    runs on a GPU); seed: of the new head, and of dropout through torch's global generator (None leaves that alone).
+    body's batch norm too (None: only if the body is not pretrained); precision: fp32, bf16, fp16, or auto, the quickest
+    that is safe (on a CPU for training alone, evaluation stays in fp32); compile: run the model through torch.compile
+    (slow at first and at every new size, and it needs a C compiler: for long runs on a GPU); seed: of the new head, and
+    of dropout through torch's global generator (None leaves that alone).
 
     While the body is frozen, what it makes of pictures that do not change is computed once (see `FeatureBatches`).
     """
