@@ -24,7 +24,7 @@ def epoch(dl) -> int:
 class FreshCache:
     "Makes each `ImageData` decode everything anew: a cache folder of its own, removed with it."
     def __enter__(self):
-        self.before, self.folder = os.environ.get("LESSONKIT_CACHE"), tempfile.TemporaryDirectory()
+        self.before, self.folder = os.environ.get("LESSONKIT_CACHE"), tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         os.environ["LESSONKIT_CACHE"] = self.folder.name
         return self
 

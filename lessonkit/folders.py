@@ -18,7 +18,7 @@ import numpy as np
 from .basics import check_number, progress_bar
 from .pictures import Pictures
 
-# %% ../nbs/api/09_folders.ipynb #df4c5b7e
+# %% ../nbs/api/09_folders.ipynb #db649b19
 TRAIN_NAMES, VALID_NAMES = ("train", "training"), ("valid", "validation", "val", "test")
 JUNK = ("thumbs.db", "desktop.ini")
 
@@ -32,13 +32,13 @@ def _folders(root: Path) -> dict[str, Path]:
     return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith((".", "__"))}
 
 
-def _files(folder: Path) -> list[Path]:
-    "Every visible file below `folder`, sorted."
+def _files(folder: Path) -> list[str]:
+    "The path of every visible file below `folder`, sorted folder by folder."
     found = []
     for at, dirs, names in os.walk(folder):
         dirs[:] = [d for d in dirs if not d.startswith((".", "__"))]
-        found += [Path(at) / n for n in names if not n.startswith(".") and n.lower() not in JUNK]
-    return sorted(found)
+        found += [os.path.join(at, n) for n in names if not n.startswith(".") and n.lower() not in JUNK]
+    return sorted(found, key=lambda path: path.split(os.sep))
 
 
 def list_pictures(path: str | os.PathLike) -> list[Path]:
@@ -46,7 +46,7 @@ def list_pictures(path: str | os.PathLike) -> list[Path]:
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path} is not there: give a picture or a folder of pictures")
-    return _files(path) if path.is_dir() else [path]
+    return list(map(Path, _files(path))) if path.is_dir() else [path]
 
 
 def find_splits(root: str | os.PathLike) -> tuple[Path, Path | None]:
@@ -112,8 +112,8 @@ class FolderReport:
         lines += [f"  and {len(self.problems) - 20} more"] * (len(self.problems) > 20)
         return "\n".join([*lines, *(f"note: {w}" for w in self.warnings), *(f"error: {e}" for e in self.errors)])
 
-# %% ../nbs/api/09_folders.ipynb #c89250f5
-def _check_file(path: Path, short: int, pictures: Pictures) -> tuple[tuple, str]:
+# %% ../nbs/api/09_folders.ipynb #5e2d110c
+def _check_file(path: str, short: int, pictures: Pictures) -> tuple[tuple, str]:
     "(full width, full height, hash of the content) of a picture, and the reason if it cannot be used."
     try:
         kept = pictures.get(path, short)
@@ -171,7 +171,7 @@ def check_folder(root: str | os.PathLike, valid: float = 0.2, seed: int = 0, sho
     for (split, label), found in good.items():
         rng = np.random.default_rng([seed, label])
         apart = set() if valid_root else _split_class(found, valid, rng)
-        items += [Item(str(p), label, "valid" if k in apart else split, w, h, d) for k, (p, w, h, d) in enumerate(found)]
+        items += [Item(p, label, "valid" if k in apart else split, w, h, d) for k, (p, w, h, d) in enumerate(found)]
     errors = _class_errors(train_root, valid_root, classes) or _picture_errors(root, items, classes, problems)
     return FolderReport(str(root), classes, tuple(items), tuple(problems), _warnings(items, classes), tuple(errors))
 

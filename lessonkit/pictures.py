@@ -6,7 +6,7 @@ epoch and every later run."""
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'REUSE', 'resize_short', 'load_picture', 'Kept', 'Pictures', 'CacheEntry', 'list_cache', 'clear_cache']
 
-# %% ../nbs/api/08_pictures.ipynb #6afa5613
+# %% ../nbs/api/08_pictures.ipynb #ab27c625
 import hashlib
 import io
 import json
@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .basics import cache_folder, check_number, opencv, write_whole
+from .basics import cache_folder, check_number, optional, write_whole
 
-# %% ../nbs/api/08_pictures.ipynb #11b5ba27
+# %% ../nbs/api/08_pictures.ipynb #63e77a38
 MAX_PIXELS = 178_956_970            # PIL's own bound against decompression bombs
 
 
@@ -55,23 +55,31 @@ def resize_short(picture: np.ndarray, short: int) -> np.ndarray:
     top, left = (h - ch) // 2, (w - cw) // 2
     scale = short / min(ch, cw)
     size = max(short, round(ch * scale)), max(short, round(cw * scale))
-    part = np.array(picture[top:top + ch, left:left + cw], copy=None if picture.flags.writeable else True)
+    part = np.require(picture[top:top + ch, left:left + cw], requirements=("C", "W"))
     if size == (ch, cw):
-        return np.ascontiguousarray(part)
-    batch = torch.from_numpy(part).permute(2, 0, 1)[None]
-    return _interleave(F.interpolate(batch, size, mode="bicubic", antialias=True)[0].numpy())
-
-
-def _interleave(planes: np.ndarray) -> np.ndarray:
-    "[3, h, w] as [h, w, 3]; OpenCV, where it is there, takes a tenth of numpy's time."
-    cv2 = opencv()
-    return cv2.merge(list(planes)) if cv2 else np.ascontiguousarray(planes.transpose(1, 2, 0))
+        return part
+    batch = torch.from_numpy(part).as_strided((1, 3, ch, cw), (part.size, 1, 3 * cw, 3))       # channels_last, also for torch
+    return F.interpolate(batch, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
 
 
 @cache
 def _hush_pil() -> None:
     "PIL's remarks on odd files go unheard from now on: what cannot be used is named by us. Once, as filters are for all threads."
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+_TURNS = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
+          6: lambda a: a[::-1].swapaxes(0, 1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: a[:, ::-1].swapaxes(0, 1)}
+
+
+def _decode_jpeg(data: bytes, w: int, h: int, turn: int) -> np.ndarray | None:
+    "PIL's own bits of a JPEG at w x h px, turned as EXIF's orientation says, but sooner; None where PIL has to look at it."
+    simplejpeg = optional("simplejpeg")
+    try:
+        picture = simplejpeg and simplejpeg.decode_jpeg(data, "RGB", min_width=w, min_height=h)
+    except ValueError:                                             # not quite whole: PIL says what is wrong, or mends it
+        return None
+    return _TURNS.get(turn, lambda a: a)(picture) if picture is not None and picture.shape == (h, w, 3) else None
 
 
 def _decode(data: bytes, short: int | None) -> tuple[np.ndarray, tuple[int, int]]:
@@ -88,8 +96,10 @@ def _decode(data: bytes, short: int | None) -> tuple[np.ndarray, tuple[int, int]
             scale = 1.25 * short / min(w, h)                       # nearer, and its coarse scaling would show
             im.draft(im.mode, (max(1, round(w * scale)), max(1, round(h * scale))))
         turn = im.getexif().get(0x0112, 1)
-        picture = np.array(_to_rgb(im if turn == 1 else ImageOps.exif_transpose(im)))
-    return (picture if short is None else resize_short(picture, short)), ((h, w) if turn in (5, 6, 7, 8) else (w, h))
+        picture = _decode_jpeg(data, *im.size, turn) if im.format in ("JPEG", "MPO") and im.mode == "RGB" else None
+        if picture is None:
+            picture = np.array(_to_rgb(im if turn == 1 else ImageOps.exif_transpose(im)))
+    return (np.ascontiguousarray(picture) if short is None else resize_short(picture, short)), ((h, w) if turn in (5, 6, 7, 8) else (w, h))
 
 
 def _read(path: str | os.PathLike, short: int | None) -> tuple[np.ndarray, tuple[int, int], str]:
@@ -99,7 +109,7 @@ def _read(path: str | os.PathLike, short: int | None) -> tuple[np.ndarray, tuple
         data = Path(path).read_bytes()
         if not data:
             raise ValueError("the file is empty")
-        return *_decode(data, short), hashlib.blake2b(data, digest_size=16).hexdigest()
+        return *_decode(data, short), hashlib.sha256(data).hexdigest()[:32]
     except Image.UnidentifiedImageError:
         raise ValueError("not a picture that can be read") from None
     except Image.DecompressionBombError as e:
@@ -116,7 +126,7 @@ def load_picture(path: str | os.PathLike, short: int | None = None) -> np.ndarra
     then cut to at most three times that in length. ValueError says why a file cannot be used."""
     return _read(path, short)[0]
 
-# %% ../nbs/api/08_pictures.ipynb #e94ab633
+# %% ../nbs/api/08_pictures.ipynb #c583474f
 @dataclass(frozen=True)
 class Kept:
     """A decoded picture: `pixels` uint8 [h, w, 3] with a shorter side of `short` px (None while they are being written);
@@ -139,7 +149,7 @@ def _identity(path: str | os.PathLike) -> tuple[int, int, int]:
     return s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 
-_FORMAT = "lessonkit.pictures.1"
+_FORMAT = "lessonkit.pictures.2"
 
 
 class _Pack:
@@ -153,10 +163,15 @@ class _Pack:
         "Append a picture, `name` being its file's path below the root; False if there is no room for it."
         if self.n_bytes + kept.pixels.nbytes + _HEADER > self.room:
             return False
-        self.file.write(kept.pixels)
+        if self.file.write(kept.pixels) != kept.pixels.nbytes:
+            raise OSError("the disk is full")
         self.index.append([name, *kept.identity, kept.digest, kept.width, kept.height, kept.short, *kept.pixels.shape[:2]])
         self.n_bytes += kept.pixels.nbytes + _HEADER
         return True
+
+    def entries(self) -> list[tuple[str, Kept]]:
+        "What is in it, mapped into memory."
+        return _mapped(self.path, self.index)
 
     def finish(self) -> Path:
         "Make it safe and give it its index, which is returned."
@@ -168,24 +183,29 @@ class _Pack:
 _HEADER = 300                       # bytes that the index takes for a picture, at most (but for very long paths)
 
 
+def _mapped(path: Path, index: list) -> list[tuple[str, Kept]]:
+    "The pictures of a pack, their pixels mapped into memory. ValueError where there are more or fewer than the index says."
+    pixels, entries, at = np.asarray(np.memmap(path, np.uint8, "r")), [], 0
+    for name, *identity, digest, width, height, short, h, w in index:
+        part = pixels[at:at + h * w * 3].reshape(h, w, 3)
+        entries.append((name, Kept(part, short, digest, width, height, tuple(identity))))
+        at += h * w * 3
+    if at != len(pixels):
+        raise ValueError(f"{len(pixels):,} bytes of pixels, {at:,} are expected")
+    return entries
+
+
 def _read_pack(index: Path) -> list[tuple[str, Kept]]:
-    "The pictures of a pack, their pixels mapped into memory. ValueError for one that is not whole."
+    "The pictures of a pack that an index belongs to. ValueError for one that is not whole."
     try:
         about = json.loads(index.read_text(encoding="utf-8"))
         if about["format"] != _FORMAT:
             raise ValueError("another format")
-        pixels, entries, at = np.asarray(np.memmap(index.with_suffix(".pixels"), np.uint8, "r")), [], 0
-        for name, *identity, digest, width, height, short, h, w in about["index"]:
-            part = pixels[at:at + h * w * 3].reshape(h, w, 3)
-            entries.append((name, Kept(part, short, digest, width, height, tuple(identity))))
-            at += h * w * 3
-        if at != len(pixels):
-            raise ValueError(f"{len(pixels):,} bytes of pixels, {at:,} are expected")
-        return entries
+        return _mapped(index.with_suffix(".pixels"), about["index"])
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise ValueError(f"{index} is not a pack of pictures: {e}") from e
 
-# %% ../nbs/api/08_pictures.ipynb #d503c67c
+# %% ../nbs/api/08_pictures.ipynb #16ec3f72
 REUSE = 1.5                         # how much larger a picture must be to make a smaller one from it
 _PACK_BYTES = 2 ** 26               # pixels of a pack: what is decoded again, at most, after a process was killed
 
@@ -241,8 +261,8 @@ class Pictures:
         "The picture of a file below `root`, its shorter side `short` px. ValueError says why the file cannot be used."
         path = str(path)
         sizes = self._kept.get(path, {})
-        while any(kept.pixels is None for kept in sizes.values()): # still being written
-            self.flush(wait=True)
+        if any(kept.pixels is None for kept in sizes.values()):    # in the growing pack
+            self.flush()
             sizes = self._kept.get(path, {})
         if short in sizes:
             return sizes[short]
@@ -275,7 +295,7 @@ class Pictures:
                 self._hand_over()
 
     def flush(self, wait: bool = False) -> None:
-        "Have what was decoded since the last time made safe, and wait for it if asked to; then it is read from there."
+        "Read what was decoded since the last time from its pack, have it made safe, and wait for that if asked to."
         with self._lock:
             self._hand_over()
             writing = self._writing
@@ -283,22 +303,26 @@ class Pictures:
             writing.result()
 
     def _hand_over(self) -> None:
+        "Map the growing pack into memory, in place of what went into it, and have it made safe by another thread."
         pack, self._pack = self._pack, None
-        if pack:
-            self._writing = self._writer.submit(self._finish, pack)
-
-    def _finish(self, pack: _Pack) -> None:
-        "Map a full pack into memory in place of what went into it."
+        if not pack:
+            return
         try:
-            entries = _read_pack(pack.finish())
+            entries = pack.entries()
+            self._writing = self._writer.submit(self._finish, pack)
         except (OSError, ValueError) as e:
             entries = []
             self._give_up(e)
-        with self._lock:
-            for name, *_, short, h, w in pack.index:
-                self._kept[str(self.root / name)].pop(short)
-            for name, kept in entries:
-                self._kept[str(self.root / name)][kept.short] = kept
+        for name, *_, short, h, w in pack.index:
+            self._kept[str(self.root / name)].pop(short)
+        for name, kept in entries:
+            self._kept[str(self.root / name)][kept.short] = kept
+
+    def _finish(self, pack: _Pack) -> None:
+        try:
+            pack.finish()
+        except OSError as e:
+            self._give_up(e)
 
     def _give_up(self, error: Exception) -> None:
         self.full = True

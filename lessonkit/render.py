@@ -6,7 +6,7 @@ normalisation folded into one more pass; on the CPU in uint8, on a GPU the whole
 # %% auto #0
 __all__ = ['plan_matrices', 'centre_matrices', 'colour_scale', 'Buffers', 'fill', 'pack_pixels', 'sample', 'render', 'centre']
 
-# %% ../nbs/api/07_render.ipynb #6f24a0dd
+# %% ../nbs/api/07_render.ipynb #40987d4e
 import math
 import threading
 import weakref
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .augment import Plan
-from .basics import opencv
+from .basics import optional
 
 # %% ../nbs/api/07_render.ipynb #2fb06188
 def plan_matrices(plan: Plan, shapes: np.ndarray, size: int) -> np.ndarray:
@@ -51,7 +51,7 @@ def colour_scale(plan: Plan | None, n: int, mean, std) -> tuple[np.ndarray, np.n
     gain, offset = (np.ones((n, 3)), np.zeros((n, 3))) if plan is None else (plan.gain, plan.offset)
     return (gain / (255 * std)).astype(np.float32), ((offset - mean) / std).astype(np.float32)
 
-# %% ../nbs/api/07_render.ipynb #11874384
+# %% ../nbs/api/07_render.ipynb #08aba53d
 class Buffers:
     "Memory for float batches, lent out as tensors and taken back when the last of their views is gone."
     def __init__(self, most: int = 4):
@@ -84,7 +84,7 @@ class _Warp:
 
     def __call__(self, picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         "The picture as `matrix` says, mirrored where that leads outside; valid until the next call."
-        cv2 = opencv()
+        cv2 = optional("cv2")
         h, w = picture.shape[:2]
         if self.spare.size < h * w * 4:
             self.spare = np.empty(h * w * 4, np.uint8)
@@ -149,7 +149,7 @@ def sample(pixels: torch.Tensor, table: torch.Tensor, matrices: torch.Tensor, sc
     out = torch.lerp(upper, lower, fy)
     return (out * scale.view(n, 1, 1, 3) + bias.view(n, 1, 1, 3)).permute(0, 3, 1, 2)
 
-# %% ../nbs/api/07_render.ipynb #e0c1d230
+# %% ../nbs/api/07_render.ipynb #4e484d20
 def render(pictures: list[np.ndarray], plan: Plan | None, size: int, mean=(0, 0, 0), std=(1, 1, 1),
            buffers: Buffers | None = None) -> torch.Tensor:
     """Pictures (uint8 arrays [height, width, 3] of any size) as a batch [n, 3, size, size], float32, transformed as
@@ -158,7 +158,7 @@ def render(pictures: list[np.ndarray], plan: Plan | None, size: int, mean=(0, 0,
     shapes = np.array([p.shape[:2] for p in pictures])
     scale, bias = colour_scale(plan, len(pictures), mean, std)
     matrices = None if plan is None else plan_matrices(plan, shapes, size)
-    if matrices is not None and not opencv():
+    if matrices is not None and not optional("cv2"):
         return sample(*pack_pixels(pictures), *map(torch.from_numpy, (matrices.astype(np.float32), scale, bias)), size)
     out = (buffers or Buffers(1)).take(len(pictures), size)
     fill(out.numpy(), pictures, matrices, scale, bias)

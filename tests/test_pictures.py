@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import paint, shared
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -128,6 +128,65 @@ def test_resizing_is_pils_bicubic(h, w, short):
     assert min(ours.shape[:2]) == short and np.abs(ours - pils).max() <= 6 and np.abs(ours - pils).mean() < 1
 
 
+def both_ways(path, short, monkeypatch):
+    "A file as simplejpeg decodes it and as PIL does: the pictures, or what is said of them; and whether PIL did both."
+    found, used = [], []
+    whole = module._decode_jpeg
+    for way in (lambda *a: used.append(whole(*a)) or used[-1], lambda *a: None):
+        monkeypatch.setattr(module, "_decode_jpeg", way)
+        try:
+            found.append(load_picture(path, short))
+        except ValueError as e:
+            found.append(str(e))
+    monkeypatch.setattr(module, "_decode_jpeg", whole)
+    return *found, not used or used[0] is None
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 120), st.integers(1, 120), st.sampled_from([None, 1, 7, 12, 40, 90]), st.sampled_from([20, 75, 95, 100]),
+       st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]), st.booleans(), st.sampled_from(["RGB", "L", "CMYK"]), st.integers(0, 9))
+def test_a_jpegs_bits_are_pils(tmp_path, monkeypatch, h, w, short, quality, subsampling, progressive, mode, turn):
+    rng, path = np.random.default_rng([h, w]), tmp_path / "any.jpg"
+    smooth = Image.fromarray(rng.integers(0, 256, (4, 4, 4), dtype=np.uint8), "RGBA").resize((w, h), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    smooth.convert("RGB").convert(mode).save(path, quality=quality, subsampling=subsampling, progressive=progressive, exif=exif)
+    ours, pils, only_pil = both_ways(path, short, monkeypatch)
+    assert np.array_equal(ours, pils) and ours.flags.c_contiguous and only_pil == (mode != "RGB")
+
+
+def test_photos_bits_are_pils(monkeypatch):
+    for short in (64, 146, None):
+        for f in sorted(shared("data", "cats_dogs", "valid", "dogs").iterdir())[:40]:
+            ours, pils, only_pil = both_ways(f, short, monkeypatch)
+            assert np.array_equal(ours, pils) and not only_pil
+
+
+def test_odd_jpegs_are_what_pil_makes_of_them(tmp_path, monkeypatch, capfd):
+    good = Image.effect_mandelbrot((90, 70), (-2, -1.5, 1, 1.5), 50).convert("RGB")
+    good.save(tmp_path / "good.jpg")
+    data = (tmp_path / "good.jpg").read_bytes()
+    good.save(tmp_path / "rgb.jpg", keep_rgb=True)
+    good.save(tmp_path / "mpo.jpg", "MPO", save_all=True, append_images=[good.rotate(90)])
+    odd = {"trailing": data + b"more", "extraneous": data[:-2] + b"\x11" * 40 + data[-2:], "cut": data[:len(data) // 2],
+           "no end": data[:-2], "gap": data[:len(data) // 2] + data[len(data) // 2 + 99:], "header": data[:300]}
+    for name, content in odd.items():
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    for path in sorted(tmp_path.glob("*.jpg")):
+        for short in (None, 12):
+            ours, pils, only_pil = both_ways(path, short, monkeypatch)
+            assert ours == pils if isinstance(pils, str) else np.array_equal(ours, pils), (path, ours, pils)
+            assert only_pil == (path.stem in ("extraneous", "cut", "no end", "gap", "header")), path
+    assert "truncated" in both_ways(tmp_path / "cut.jpg", None, monkeypatch)[0] and capfd.readouterr() == ("", "")
+
+
+def test_without_simplejpeg_pil_decodes(own, monkeypatch, tmp_path):
+    Image.effect_mandelbrot((90, 70), (-2, -1.5, 1, 1.5), 50).convert("RGB").save(tmp_path / "a.jpg")
+    with_it = load_picture(tmp_path / "a.jpg", 30)
+    monkeypatch.setattr(module, "optional", lambda name: None)
+    assert np.array_equal(load_picture(tmp_path / "a.jpg", 30), with_it)
+
+
 def test_the_bound_holds_and_the_rest_is_decoded_anew(own, photos, monkeypatch):
     one = load_picture(photos / "0.png", 32).nbytes
     cache = fill_cache(photos, 32, max_bytes=3 * one + 1200)
@@ -189,7 +248,7 @@ def test_a_damaged_pack_is_decoded_anew_and_removed(own, photos, damage):
     elif damage == "no pixels":
         pixels.unlink()
     else:
-        index.write_text({"cut index": text[:len(text) // 2], "another format": text.replace("pictures.1", "pictures.0"),
+        index.write_text({"cut index": text[:len(text) // 2], "another format": text.replace(module._FORMAT, "pictures.0"),
                           "not json": "[]"}[damage])
     cache = Pictures(photos)
     assert not index.exists() and not pixels.exists()
