@@ -79,7 +79,9 @@ def _decode_jpeg(data: bytes, w: int, h: int, turn: int) -> np.ndarray | None:
         picture = simplejpeg and simplejpeg.decode_jpeg(data, "RGB", min_width=w, min_height=h)
     except ValueError:                                             # not quite whole: PIL says what is wrong, or mends it
         return None
-    return _TURNS.get(turn, lambda a: a)(picture) if picture is not None and picture.shape == (h, w, 3) else None
+    if picture is None or picture.shape != (h, w, 3):
+        return None
+    return _TURNS[turn](picture).copy() if turn in _TURNS else picture       # torch takes no negative strides
 
 
 def _decode(data: bytes, short: int | None) -> tuple[np.ndarray, tuple[int, int]]:
@@ -96,7 +98,8 @@ def _decode(data: bytes, short: int | None) -> tuple[np.ndarray, tuple[int, int]
             scale = 1.25 * short / min(w, h)                       # nearer, and its coarse scaling would show
             im.draft(im.mode, (max(1, round(w * scale)), max(1, round(h * scale))))
         turn = im.getexif().get(0x0112, 1)
-        picture = _decode_jpeg(data, *im.size, turn) if im.format in ("JPEG", "MPO") and im.mode == "RGB" else None
+        sure = im.format in ("JPEG", "MPO") and im.mode == "RGB" and max(w, h) >= 8     # below, several scales give one size
+        picture = _decode_jpeg(data, *im.size, turn) if sure else None
         if picture is None:
             picture = np.array(_to_rgb(im if turn == 1 else ImageOps.exif_transpose(im)))
     return (np.ascontiguousarray(picture) if short is None else resize_short(picture, short)), ((h, w) if turn in (5, 6, 7, 8) else (w, h))
