@@ -27,6 +27,9 @@ class Lab:
             at = root / "share" / "kernels" / name / "kernel.json"
             at.parent.mkdir(parents=True, exist_ok=True)
             at.write_text(json.dumps(spec))
+        quiet = root / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+        quiet.parent.mkdir(parents=True)
+        quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
         own = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "JUPYTER_CONFIG_DIR": "config",
                "JUPYTER_PATH": "share", "IPYTHONDIR": "ipython"}
         self.url = f"http://127.0.0.1:{port}"

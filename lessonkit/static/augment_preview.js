@@ -33,7 +33,7 @@ function render({ model, el, signal }) {
 
   const names = h("div", { style: `display:grid;grid-template-columns:repeat(${get("labels").length},1fr);gap:2px;text-align:center` },
     ...get("labels").map((text) => h("span", { class: "lk-soft", text })));
-  box.append(...[preset.element, h("div", { class: "lk-row" }, strength.element, get("page") ? null : size.element), names, sheet, h("div", { class: "lk-row" }, get("page") ? null : again, about)].filter(Boolean));
+  box.append(...[preset.element, get("page") ? null : h("div", { class: "lk-row" }, strength.element, size.element), names, sheet, h("div", { class: "lk-row" }, get("page") ? null : again, about)].filter(Boolean));
   draw();
   const ends = [onChange(model, ["preset", "strength", "size", "seed", "sheets"], perFrame(() => {
     preset.show(get("preset"));

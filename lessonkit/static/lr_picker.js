@@ -50,6 +50,8 @@ function render({ model, el, signal }) {
   const warning = h("div", { class: "lk-warning", role: "status" });
   const chart = plot("Loss against learning rate", "lk-scrub");
   const tried = h("div", { class: "lk-soft", role: "status" });
+  const curve = () => curves[get("level")];
+  const words = (lr) => `${formatLr(lr)}, loss ${formatNumber(valueAt(lrs, curve().smoothed, lr))}`;
   const pick = (lr) => { send(model, { lr }); paint(); };
 
   const scrub = slider({
@@ -77,8 +79,6 @@ function render({ model, el, signal }) {
     { title: "train a few real steps at lr/10, lr and 10 lr, and put everything back" });
 
   let x, y, width = 640, cursor;
-  const curve = () => curves[get("level")];
-  const words = (lr) => `${formatLr(lr)}, loss ${formatNumber(valueAt(lrs, curve().smoothed, lr))}`;
 
   function whole() {                                     // everything but the cursor
     const [cut, end] = get("trim"), shown = [cut, lrs.length - end];

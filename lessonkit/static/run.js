@@ -27,7 +27,7 @@ export function upTo(run, step) {
 
 /** Where a run stands, in words: "epoch 2.4 of 7, cycle 2 of 3, update 154 of 448". */
 export function place(run) {
-  if (!run.n_steps) return "waiting for a run";
+  if (!run.n_steps) return "Nothing is training yet: the next fit shows here.";
   const epoch = run.step / run.steps_per_epoch, cycle = Math.min(countUpTo(run.cycle_ends, Math.max(0, run.step - 1)) + 1, run.cycle_ends.length);
   const total = run.n_steps / run.steps_per_epoch, trim = (v) => String(Number(v.toFixed(1)));
   return `epoch ${trim(epoch)} of ${trim(total)}, cycle ${cycle} of ${run.cycle_ends.length}, update ${run.step} of ${run.n_steps}`;

@@ -41,12 +41,14 @@ function render({ model, el, signal }) {
   function draw() {
     const run = get("run"), can = buttons(get("state"));
     head.textContent = place(run);
-    values.textContent = [get("state") === "running" ? "" : get("state"), latest(run)].filter(Boolean).join(" · ");
+    values.textContent = [["running", "idle"].includes(get("state")) ? "" : get("state"), latest(run)].filter(Boolean).join(" · ");
     stop.disabled = !can.stop;
     pause.disabled = !can.pause;
     pause.textContent = can.pauseText;
     if (get("message")) note.textContent = get("message"); else if (get("state") !== "running") note.textContent = "";
     progress.show(run);
+    for (const element of [progress.element, table, ...plots.elements]) element.hidden = !run.step;
+    if (!run.step) return;
     plots.draw(run, width);
     drawTable(table, run);
   }
