@@ -66,7 +66,7 @@ class Notebook:
     "A notebook in a page."
     def __init__(self, page, url: str):
         self.page, self.problems = page, []
-        page.on("pageerror", lambda e: self.problems.append(str(e)))
+        page.on("pageerror", lambda e: self.problems.append(f"{e}\n{e.stack}"))
         page.goto(url)
         self.wait_idle()
 
@@ -77,11 +77,12 @@ class Notebook:
     def run(self, k: int, wait: bool = True, timeout: float = 120):
         "Run cell `k`; `wait`: until it is done."
         page = self.page
-        count = page.evaluate(f"k => ({NOTEBOOK})().content.widgets[k].model.executionCount", k)
-        page.evaluate(f"k => {{ const n = ({NOTEBOOK})(); n.content.activeCellIndex = k; window.jupyterapp.commands.execute('notebook:run-cell'); }}", k)
+        counted = f"({NOTEBOOK})().content.widgets[k].model.executionCount"
+        count = page.evaluate(f"k => {counted}", k)
+        page.evaluate(f"k => {{ ({NOTEBOOK})().content.activeCellIndex = k; "
+                      "window.jupyterapp.commands.execute('notebook:run-cell'); }", k)
         if wait:
-            page.wait_for_function(f"([k, c]) => {{ const n = ({NOTEBOOK})().content.widgets[k].model.executionCount; return n && n !== c; }}",
-                                   arg=[k, count], timeout=timeout * 1000)
+            page.wait_for_function(f"([k, c]) => {counted} && {counted} !== c", arg=[k, count], timeout=timeout * 1000)
             self.wait_idle(timeout)
 
     def text(self, k: int) -> str:
@@ -102,4 +103,6 @@ class Notebook:
         self.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
 
     def close(self):
+        "End the kernel, also one that works, and the page."
+        self.page.evaluate(f"async () => {{ await ({NOTEBOOK})()?.sessionContext?.shutdown(); }}")
         self.page.context.close()

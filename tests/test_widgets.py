@@ -93,7 +93,8 @@ def test_numbers_and_limits_are_pythons():
     lrs = [0.0, 1.0, 0.001, *(10 ** rng.uniform(-9, 2, 300)).tolist()]
     curves = [rng.normal(2, 0.3, 40).tolist() for _ in range(20)]
     shown, limits, spread = node("const k = await at('kit.js'), p = await at('lr_picker.js'), l = await at('layer_groups.js');"
-                                 "return [value[0].map(k.formatLr), value[1].map(p.lossLimits), [1, 3, 10].map((f) => l.spread(0.01, 4, f))];", [lrs, curves])
+                                 "return [value[0].map(k.formatLr), value[1].map(p.lossLimits), "
+                                 "[1, 3, 10].map((f) => l.spread(0.01, 4, f))];", [lrs, curves])
     ours = [format_lr(lr) for lr in lrs]
     assert all(a == b or math.isclose(float(a), float(b), rel_tol=0.02) for a, b in zip(shown, ours)) and shown[:3] == ["0", "1", "0.001"]
     np.testing.assert_allclose(limits, [_loss_limits(c) for c in curves])
@@ -115,7 +116,8 @@ def test_one_module_a_widget(name, tmp_path):
 
 def every_widget(learn, found):
     history = learn.fit(sgdr(1, 1), lr=1e-3, progress=False)
-    return [LRPicker(found, learn), ScheduleExplorer(learn), LayerGroups(learn), AugmentPreview(learn.data), TrainMonitor(learn), Replay(history)]
+    return [LRPicker(found, learn), ScheduleExplorer(learn), LayerGroups(learn), AugmentPreview(learn.data), TrainMonitor(learn),
+            Replay(history)]
 
 
 def test_each_is_also_a_picture_and_a_page(learn, found, tmp_path):
