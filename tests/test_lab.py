@@ -113,7 +113,7 @@ def test_scrub_by_mouse(still):
     plot = cell(still, 1).locator("svg.lk-scrub")
     values = []
     for part in (0.3, 0.6):
-        plot.scroll_into_view_if_needed()
+        plot.hover(position={"x": 0, "y": 0})                   # waits until the notebook no longer scrolls
         box = plot.bounding_box()
         still.page.mouse.move(box["x"] + part * box["width"], box["y"] + 100)
         still.page.mouse.down()

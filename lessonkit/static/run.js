@@ -44,8 +44,11 @@ export function lossTop(losses, epochs) {
 /** Three plots one below the other. `draw(run, width)`; limits may come from a longer run (`whole`). */
 export function runPlots() {
   const loss = plot("Training and validation loss over the updates"), metric = plot("Metric over the updates");
-  const lr = plot("Learning rate of each layer group over the updates"), legend = h("div", { class: "lk-row lk-soft" });
+  const lr = plot("Learning rate of each layer group over the updates"), groups = h("div", { class: "lk-row lk-soft" });
   const swatch = (color, words) => h("span", null, h("i", { class: "lk-swatch", style: `background:var(${color})` }), words);
+  const dash = (color, dashes, words) => h("span", null, s("svg", { width: 24, height: 8, "aria-hidden": "true", style: "margin-right:5px" },
+    s("line", { x1: 0, x2: 24, y1: 4, y2: 4, stroke: `var(${color})`, "stroke-width": 2, "stroke-dasharray": dashes })), words);
+  const legend = h("div", { class: "lk-row lk-soft" }, swatch("--lk-blue", "training"), swatch("--lk-orange", "validation"));
   let keys = "";
 
   function draw(run, width, whole = run) {
@@ -78,17 +81,17 @@ export function runPlots() {
     const ry = several ? scale(Math.min(...tops) / 100, top * 2, 110, 22, true, 4) : scale(0, top * 1.05, 110, 22, false, 3);
     frame(lr, 152, ry, { ylabel: "learning rate", xlabel: "update", ytext: formatLr, xtext: formatNumber });
     lr.marks.replaceChildren(...ends(ry), line(path(run.plan.map((p) => p[0]), run.plan.map((p) => p[1]), x, ry), "--lk-soft", "lk-thin"),
-      ...run.lrs.map((values, k) => line(path(run.lr_steps, values, x, ry), color(run, k), "lk-curve", { "stroke-dasharray": DASHES[run.lrs.length - 1 - k] })), now(ry));
+      ...run.lrs.map((values, k) => line(path(run.lr_steps, values, x, ry), color(run, k), "lk-curve", { "stroke-dasharray": dashes(run, k) })), now(ry));
 
     const wanted = `${run.lrs.length}|${run.groups.join()}`;
     if (wanted !== keys) {
       keys = wanted;
-      legend.replaceChildren(swatch("--lk-blue", "training loss"), swatch("--lk-orange", "validation"),
-        ...(several ? run.lrs.map((_, k) => swatch(color(run, k), `lr of ${run.groups[k] ?? `group ${k + 1}`}`)) : []));
+      groups.replaceChildren(...(several ? run.lrs.map((_, k) => dash(color(run, k), dashes(run, k), run.groups[k] ?? `group ${k + 1}`)) : []));
     }
   }
   const color = (run, k) => GROUPS[(run.lrs.length - 1 - k) % GROUPS.length];
-  return { elements: [legend, loss.element, metric.element, lr.element], draw };
+  const dashes = (run, k) => DASHES[(run.lrs.length - 1 - k) % DASHES.length];
+  return { elements: [legend, loss.element, metric.element, lr.element, groups], draw };
 }
 
 /** The last evaluations as a table. */
