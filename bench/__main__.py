@@ -11,7 +11,7 @@ import torch
 from . import common
 
 MODULES = {"import": "imports", "loop": "loop", "find": "find", "suggest": "suggest", "data": "data", "head": "head",
-           "recipe": "recipe", "gpu": "gpu"}
+           "recipe": "recipe", "widgets": "widgets", "gpu": "gpu"}
 
 
 def build_parser() -> argparse.ArgumentParser:

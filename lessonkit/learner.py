@@ -9,6 +9,7 @@ __all__ = ['pick_device', 'pick_precision', 'native_bf16', 'cpu_precision', 'Bes
 # %% ../nbs/api/21_learner.ipynb #27880c82
 import math
 import os
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from .predict import Prediction, Predictor, save_model
 from .schedule import Schedule
 from .suggest import LRFind
 from .train import (CycleDone, EpochDone, History, OverfitWatch, StepDone, StopRequest, TrainingError, accuracy,
-                             evaluate, train_events)
+                             evaluate, train_events, trial)
 
 # %% ../nbs/api/21_learner.ipynb #1c6008ce
 def pick_device(device=None) -> torch.device:
@@ -90,6 +91,9 @@ class Learner:
     of dropout through torch's global generator (None leaves that alone).
 
     While the body is frozen, what it makes of pictures that do not change is computed once (see `FeatureBatches`).
+
+    watchers: objects that `fit` tells of everything: `event(event, history, stop)` for each event of the run, where
+    `stop.ask()` ends it after the update in flight, and `ended(history)`. Widgets add themselves.
     """
     def __init__(self, data, model: str | nn.Module = "resnet34", *, weights="DEFAULT", n_groups: int = 3,
                  loss_fn=F.cross_entropy, metrics=None, opt="adamw", weight_decay: float = 0.01, dropout: float = 0.25,
@@ -113,6 +117,7 @@ class Learner:
         if pretrained:
             self.freeze_to(-1)
         self._loaders()
+        self.watchers, self._alone = [], threading.RLock()         # a widget's trial may run in another thread
         self.history, self.best, self.snapshots = History(), None, []
 
     def _loaders(self):
@@ -168,8 +173,16 @@ class Learner:
         """
         precision = self.train_precision
         amp = None if precision == "fp32" else precision
-        return lr_find(self.model, self._reuse(self.train_dl, precision), self.loss_fn, self.make_opt(lrs or 1.0), amp=amp,
-                       device=self.device, **{"progress": True} | options)
+        with self._alone:
+            return lr_find(self.model, self._reuse(self.train_dl, precision), self.loss_fn, self.make_opt(lrs or 1.0), amp=amp,
+                           device=self.device, **{"progress": True} | options)
+
+    def trial(self, lr: float | list[float], n_steps: int = 30):
+        "Yield the losses of `n_steps` updates at `lr` (one, or one for each layer group), and leave no trace."
+        precision = self.train_precision
+        with self._alone:
+            yield from trial(self.model, self._reuse(self.train_dl, precision), self.make_opt(lr), n_steps, self.loss_fn,
+                             device=self.device, precision=precision)
 
     def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, checkpoint=None, resume: bool = False):
         """The stream of events of a run (see `train_events`); closing it stops the run, and the learner stays usable.
@@ -212,11 +225,12 @@ class Learner:
         check_number("patience", patience, 1, whole=True)
         self._last_good, watch, self.snapshots = self._state(), OverfitWatch(patience), []
         events = self.run(schedule, lr, checkpoint=checkpoint, resume=resume)
-        show = _Progress(progress)
+        watchers = [_Progress(progress), *self.watchers]
         try:
-            with StopRequest() as stop:
+            with self._alone, StopRequest() as stop:
                 for event in events:
-                    show.event(event, self.history)
+                    for watcher in watchers:
+                        watcher.event(event, self.history, stop)
                     if isinstance(event, CycleDone):
                         self.snapshots += [self._state()] if snapshots else []
                         if watch.cycle_ended(self.history.last["train_loss"], self.history.last["valid_loss"]) and until_overfit:
@@ -236,7 +250,8 @@ class Learner:
             raise TrainingError(self._smaller_batches()) from e
         finally:
             events.close()
-            show.close()
+            for watcher in watchers:
+                watcher.ended(self.history)
         if until_overfit and self.best is not None:
             self.restore_best()
         return self.history
@@ -361,7 +376,7 @@ class _Progress:
     def __init__(self, show: bool):
         self.show, self.bar, self.head = show, None, False
 
-    def event(self, event, history: History) -> None:
+    def event(self, event, history: History, stop=None) -> None:
         if not self.show:
             return
         if isinstance(event, StepDone):
@@ -376,6 +391,6 @@ class _Progress:
         elif self.bar is not None:
             self.bar.total = history.schedule.n_steps
 
-    def close(self) -> None:
+    def ended(self, history: History) -> None:
         if self.bar is not None:
             self.bar.close()

@@ -192,7 +192,7 @@ class LRFind:
         if rule not in RULES:
             raise ValueError(f"rule={rule!r}: known are {', '.join(RULES)}")
         if rule not in self.suggestions:
-            raise ValueError(f"no lr to suggest: the loss does not fall over {self._steps()}. {self._advice()}")
+            raise ValueError(f"no lr to suggest: the loss does not fall over {self.extent}. {self._advice()}")
         return self.suggestions[rule]
 
     @property
@@ -225,7 +225,9 @@ class LRFind:
         except (ValueError, TypeError) as e:
             raise ValueError(f"{path} is not a saved lr_find: {e}") from e
 
-    def _steps(self) -> str:
+    @property
+    def extent(self) -> str:
+        "How far the sweep went, in words."
         n = len(self.lrs)
         return f"{n} of {self.n_steps} steps, lr {format_lr(self.lrs[0])} to {format_lr(self.lrs[-1])}, {self.stopped}"
 
@@ -238,7 +240,7 @@ class LRFind:
 
     def __str__(self):
         found = ", ".join(f"{name} {format_lr(lr)}" for name, lr in self.suggestions.items()) or "no suggestion"
-        return f"{found} ({self._steps()}{'; the rules disagree: look at the curve' if self.disagree else ''})"
+        return f"{found} ({self.extent}{'; the rules disagree: look at the curve' if self.disagree else ''})"
 
     def __repr__(self):
         return f"LRFind({self})"

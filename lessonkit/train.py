@@ -5,9 +5,9 @@ checkpoints, stopping when it overfits) is a reader of the stream."""
 
 # %% auto #0
 __all__ = ['LOOK_EVERY', 'StepDone', 'EpochDone', 'CycleDone', 'TrainingError', 'accuracy', 'evaluate', 'autocast', 'to_device',
-           'train_events', 'History', 'StopRequest', 'OverfitWatch']
+           'train_events', 'trial', 'History', 'StopRequest', 'OverfitWatch']
 
-# %% ../nbs/api/17_train.ipynb #c0163cd9
+# %% ../nbs/api/17_train.ipynb #e101fc9e
 import contextlib
 import json
 import math
@@ -21,10 +21,11 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from .basics import write_whole
+from .basics import check_number, write_whole
 from .model import train_mode
 from .plot import plot_history
 from .schedule import Schedule
+from .trace import no_trace
 
 # %% ../nbs/api/17_train.ipynb #e356a8a3
 @dataclass(frozen=True)
@@ -205,6 +206,22 @@ def _need_finite(steps: list[StepDone]):
         if not math.isfinite(loss):
             raise TrainingError(f"the loss was {loss} at step {done.step} with lr {max(done.lrs):.3g}: "
                                 "take a lower lr (a tenth of it, or what find suggests)")
+
+# %% ../nbs/api/17_train.ipynb #8d121931
+def trial(model, train_dl, opt, n_steps: int = 30, loss_fn=F.cross_entropy, *, device="cpu", precision: str = "fp32"):
+    """Yield the losses of `n_steps` updates at the lrs that `opt` has now; afterwards, or when the generator is closed,
+    nothing has changed (see `no_trace`). A loss that is not finite is the last one."""
+    for group in opt.param_groups:
+        group.setdefault("initial_lr", float(group["lr"]))
+    scaler = torch.amp.GradScaler(torch.device(device).type) if precision == "fp16" else None
+    steps = range(check_number("n_steps", n_steps, 1, whole=True))
+    with no_trace(model, opt, loaders=[train_dl]), closing(_endless(train_dl)) as batches:
+        flat = Schedule("linear", (n_steps,), lr_min=1.0)
+        try:
+            for done in _updates(model, batches, opt, flat, steps, loss_fn, device, precision, scaler):
+                yield done.loss.item()
+        except TrainingError:
+            yield math.nan
 
 # %% ../nbs/api/17_train.ipynb #3f4bef5e
 @dataclass

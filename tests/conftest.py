@@ -1,5 +1,6 @@
 """What the tests share: folders of small pictures, real photos where they are at hand, two threads at most."""
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ import torch
 from PIL import Image
 
 SHARED = Path(__file__).parents[2] / "shared"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -44,3 +48,17 @@ def colours(tmp_path) -> Path:
         paint(tmp_path / "colours" / "red" / f"{k:02}.png", (150, 20, 20), k)
         paint(tmp_path / "colours" / "blue" / f"{k:02}.jpg", (20, 20, 150), 100 + k)
     return tmp_path / "colours"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    "Debian's chromium. In CI its absence is a failure."
+    if not os.path.exists(CHROMIUM):
+        if os.environ.get("CI"):
+            pytest.fail("CI must run the browser tests: chromium is not installed")
+        pytest.skip("needs Debian's chromium")
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield chromium
+        chromium.close()

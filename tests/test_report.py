@@ -1,7 +1,6 @@
 """Figures say what the results say; the page is whole, safe and readable in a real browser."""
 import math
 import os
-import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -15,11 +14,6 @@ from lessonkit.recipe import FiveSteps, five_steps, lr_factor
 from lessonkit.report import augmented, write_report
 from lessonkit.schedule import sgdr
 from lessonkit.train import History
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]
-
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory) -> FiveSteps:
@@ -105,19 +99,6 @@ def test_the_page_is_one_safe_file(five, tmp_path):
     assert "http://" not in page and "https://" not in page and f"{five.best['accuracy']:.2%}" in page
     assert page.count("data:image/png;base64,") >= 7
     assert os.listdir(tmp_path) == ["report.html"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not os.path.exists(CHROMIUM):
-        if os.environ.get("CI"):
-            pytest.fail("CI must run the browser tests: chromium is not installed")
-        pytest.skip("needs Debian's chromium")
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.browser

@@ -1,0 +1,110 @@
+// The parts of the widgets that draw nothing: node --test tests/js
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { clamp, formatCount, formatLr, formatNumber, formatTime, linearTicks, logTicks, nearest, path, roundLr, scale } from "../../lessonkit/static/kit.js";
+import { disagree, grid, lossLimits, valueAt } from "../../lessonkit/static/lr_picker.js";
+import { bounds, cycles, lrAt, summary } from "../../lessonkit/static/schedule_explorer.js";
+import { meaning, spread } from "../../lessonkit/static/layer_groups.js";
+import { key, nearestSheet } from "../../lessonkit/static/augment_preview.js";
+import { countUpTo, lossTop, place, upTo } from "../../lessonkit/static/run.js";
+import { buttons } from "../../lessonkit/static/train_monitor.js";
+import { playedTo } from "../../lessonkit/static/replay.js";
+
+test("numbers are written as people write them", () => {
+  assert.deepEqual([3.2e-4, 0.01, 1e-5, 0, 0.0012, 12, 1e-7].map(formatLr), ["3.2e-4", "0.01", "1e-5", "0", "0.0012", "12", "1e-7"]);
+  assert.deepEqual([0.53219, 1234.5, 2e-5, NaN, 0].map(formatNumber), ["0.532", "1234.5", "2.0e-5", "–", "0"]);
+  assert.deepEqual([0, 999, 1000, 1234567].map(formatCount), ["0", "999", "1,000", "1,234,567"]);
+  assert.deepEqual([3, 59.4, 59.6, 125, 3599, 7500, NaN].map(formatTime), ["3 s", "59 s", "1 min 00 s", "2 min 05 s", "1 h 00 min", "2 h 05 min", "–"]);
+});
+
+test("ticks lie inside and are round", () => {
+  assert.deepEqual(linearTicks(0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]);
+  assert.deepEqual(linearTicks(0.31, 0.34, 3), [0.31, 0.32, 0.33, 0.34]);
+  assert.deepEqual(linearTicks(2, 2), [2]);
+  assert.deepEqual(logTicks(1e-7, 1), [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]);
+  assert.deepEqual(logTicks(3e-4, 4e-3), [5e-4, 1e-3, 2e-3]);
+  assert.deepEqual(logTicks(1e-8, 10, 5), [1e-8, 1e-6, 1e-4, 0.01, 1]);
+});
+
+test("a scale goes there and back", () => {
+  for (const log of [false, true]) {
+    const x = scale(1e-6, 10, 50, 600, log);
+    for (const v of [1e-6, 3e-3, 10]) assert.ok(Math.abs(x.back(x.to(v)) / v - 1) < 1e-9);
+    assert.equal(x.to(1e-6), 50);
+    assert.equal(x.to(10), 600);
+  }
+  assert.ok(Number.isFinite(scale(1, 1, 0, 10).to(1)));
+});
+
+test("a path breaks where there is no number", () => {
+  const x = scale(0, 4, 0, 4), y = scale(0, 4, 4, 0);
+  assert.equal(path([0, 1, 2, 3], [0, 1, NaN, 3], x, y), "M0.0,4.0L1.0,3.0M3.0,1.0");
+});
+
+test("the nearest by ratio", () => {
+  assert.equal(nearest([1e-4, 1e-2, 1], 0.09, true), 1);
+  assert.equal(nearest([1e-4, 1e-2, 1], 0.52), 2);
+  assert.equal(clamp(5, 0, 3), 3);
+});
+
+test("the picker's steps have two digits, and no two are alike", () => {
+  const steps = grid(1e-7, 10);
+  assert.equal(new Set(steps).size, steps.length);
+  assert.ok(steps.every((v) => v === roundLr(v)) && steps.includes(0.001) && steps[0] === 1e-7 && steps.at(-1) === 10);
+  assert.equal(grid(0, 1, true).length, 201);
+});
+
+test("values between the points of a curve, and limits", () => {
+  assert.equal(valueAt([0.01, 0.1, 1], [3, 1, 2], 0.1), 1);
+  assert.ok(Math.abs(valueAt([0.01, 0.1, 1], [3, 1, 2], Math.sqrt(0.1)) - 1.5) < 1e-12);
+  assert.equal(valueAt([0.01, 0.1], [3, 1], 5), 1);
+  const [low, high] = lossLimits([2, 2, 2, 1, 50, 100]);
+  assert.ok(low < 1 && high < 3);
+  assert.ok(disagree({ a: 1e-4, b: 2e-3 }) && !disagree({ a: 1e-4, b: 9e-4 }) && !disagree({}));
+});
+
+test("cycles say how long they take", () => {
+  assert.deepEqual(cycles(3, 1, 2), [1, 2, 4]);
+  assert.deepEqual(bounds([1, 2, 4], 0.5, 30), [15, 45, 105, 225]);
+  assert.equal(summary([1, 2, 4], 0, [0, 64, 192, 448], 25), "1+2+4 = 7 epochs, 448 updates, about 2 min 55 s");
+  assert.equal(summary([1], 0, [0, 1], 0), "1 epoch, 1 update");
+  assert.equal(lrAt(0, [0, 10], 1, 0), 1);
+  assert.ok(lrAt(9, [0, 10], 1, 0) < 0.03);
+});
+
+test("lrs are spread, and a factor means something", () => {
+  assert.deepEqual(spread(1e-3, 3, 10), [1e-5, 1e-4, 1e-3]);
+  assert.match(meaning(3), /like those/);
+  assert.match(meaning(10), /unlike those/);
+});
+
+test("a sheet that is not there is replaced by the nearest of its preset", () => {
+  const keys = ["side_on|0.5|64|0", "side_on|2|64|0", "none|1|64|0"];
+  assert.equal(key("none", 0.25, 64, 0), "none|1|64|0");
+  assert.equal(nearestSheet(keys, key("side_on", 1.75, 64, 0)), "side_on|2|64|0");
+  assert.equal(nearestSheet(keys, key("top_down", 1, 64, 0)), null);
+});
+
+const run = { step: 4, n_steps: 8, steps_per_epoch: 2, loss_steps: [2, 4, 6, 8], losses: [4, 3, 2, 1], lr_steps: [2, 4, 6, 8], lrs: [[1, 2, 3, 4], [5, 6, 7, 8]],
+  epochs: [{ step: 2 }, { step: 4 }, { step: 8 }], cycle_ends: [2, 8] };
+
+test("a run up to an update", () => {
+  assert.equal(countUpTo([2, 4, 6], 4), 2);
+  const part = upTo(run, 5);
+  assert.deepEqual([part.losses, part.lrs, part.epochs.length], [[4, 3], [[1, 2], [5, 6]], 2]);
+  assert.equal(place(part), "epoch 2.5 of 4, cycle 2 of 2, update 5 of 8");
+  assert.match(place({ ...run, n_steps: 0 }), /Nothing is training/);
+});
+
+test("wild first losses leave the axis alone", () => {
+  assert.ok(lossTop([90, ...Array(99).fill(1)], []) < 2);
+  assert.ok(lossTop([1], [{ train_loss: 5, valid_loss: NaN }]) >= 5);
+  assert.equal(lossTop([], []), 1);
+});
+
+test("buttons and playing", () => {
+  assert.deepEqual(buttons("done"), { stop: false, pause: false, pauseText: "pause" });
+  assert.equal(buttons("paused").pauseText, "go on");
+  assert.equal(playedTo(0, 6, 100), 50);
+  assert.equal(playedTo(90, 99, 100), 100);
+});

@@ -1,0 +1,108 @@
+"""A real JupyterLab in a real browser, for tests and benchmarks of the widgets."""
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+
+NOTEBOOK = "() => window.jupyterapp.shell.currentWidget"
+
+
+class Lab:
+    """A JupyterLab server of its own in `root`: `open` gives a page with a notebook. kernels: further kernels by name, each
+    with the folder whose packages it prefers."""
+    def __init__(self, root: Path, kernels: dict[str, Path] | None = None):
+        self.root = root
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        for name, folder in (kernels or {}).items():
+            spec = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": name,
+                    "language": "python", "env": {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}}
+            at = root / "share" / "kernels" / name / "kernel.json"
+            at.parent.mkdir(parents=True, exist_ok=True)
+            at.write_text(json.dumps(spec))
+        quiet = root / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+        quiet.parent.mkdir(parents=True)
+        quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        own = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "JUPYTER_CONFIG_DIR": "config",
+               "JUPYTER_PATH": "share", "IPYTHONDIR": "ipython"}
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = open(root / "lab.log", "w")
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+             "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True",
+             f"--ServerApp.root_dir={root}"],
+            env=os.environ | {k: str(root / v) for k, v in own.items()}, stdout=self.log, stderr=self.log)
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{self.url}/api/status", timeout=1)
+                return
+            except OSError:
+                time.sleep(0.2)
+        raise RuntimeError(f"JupyterLab did not start: {(root / 'lab.log').read_text()[-2000:]}")
+
+    def close(self):
+        self.server.terminate()
+        self.server.wait(15)
+        self.log.close()
+
+    def open(self, browser, cells: list[str], name: str, kernel: str = "python3", **context) -> "Notebook":
+        "Write a notebook of code cells, or one that is there if `cells` is empty, and open it in a page of its own."
+        if cells:
+            nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}})
+            nb.cells = [nbformat.v4.new_code_cell(c) for c in cells]
+            nbformat.write(nb, self.root / name)
+        page = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | context).new_page()
+        return Notebook(page, f"{self.url}/lab/tree/{name}?reset")
+
+
+class Notebook:
+    "A notebook in a page."
+    def __init__(self, page, url: str):
+        self.page, self.problems = page, []
+        page.on("pageerror", lambda e: self.problems.append(f"{e}\n{e.stack}"))
+        page.goto(url)
+        self.wait_idle()
+
+    def wait_idle(self, timeout: float = 90):
+        "Until the kernel is there and has nothing to do."
+        self.page.wait_for_function(f"() => ({NOTEBOOK})()?.sessionContext?.session?.kernel?.status === 'idle'", timeout=timeout * 1000)
+
+    def run(self, k: int, wait: bool = True, timeout: float = 120):
+        "Run cell `k`; `wait`: until it is done."
+        page = self.page
+        counted = f"({NOTEBOOK})().content.widgets[k].model.executionCount"
+        count = page.evaluate(f"k => {counted}", k)
+        page.evaluate(f"k => {{ ({NOTEBOOK})().content.activeCellIndex = k; "
+                      "window.jupyterapp.commands.execute('notebook:run-cell'); }", k)
+        if wait:
+            page.wait_for_function(f"([k, c]) => {counted} && {counted} !== c", arg=[k, count], timeout=timeout * 1000)
+            self.wait_idle(timeout)
+
+    def text(self, k: int) -> str:
+        "What cell `k` printed or showed as text."
+        outputs = self.page.locator(".jp-Cell").nth(k).locator(".jp-OutputArea-output")
+        return "\n".join(outputs.all_inner_texts())
+
+    def value(self, k: int) -> str:
+        "Run cell `k` and give its text."
+        self.run(k)
+        return self.text(k).strip()
+
+    def command(self, name: str, **args):
+        self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, args])
+
+    def theme(self, name: str):
+        self.command("apputils:change-theme", theme=name)
+        self.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
+
+    def close(self):
+        "End the kernel, also one that works, and the page."
+        self.page.evaluate(f"async () => {{ await ({NOTEBOOK})()?.sessionContext?.shutdown(); }}")
+        self.page.context.close()

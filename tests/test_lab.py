@@ -1,0 +1,346 @@
+"""The widgets in a real JupyterLab: by mouse and by keys, while a cell runs, in the dark, after a reload, and as pages with
+no kernel and no network."""
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from lab import NOTEBOOK, Lab
+
+pytestmark = pytest.mark.browser
+OLDER = "7.2.0"                     # an ipykernel that answers during a cell by itself; the installed one is newer
+
+START = """import os
+os.environ["LESSONKIT_CACHE"] = {cache!r}
+import torch; torch.set_num_threads(1)
+from lessonkit import ImageData, Learner, sgdr
+from lessonkit.widgets import AugmentPreview, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor
+data = ImageData("sample:side_on", size=32, progress=False)
+learn = Learner(data, "resnet10", weights=None)"""
+FOUND = """from lessonkit.suggest import LRFind
+lrs = [10 ** (-6 + k / 12) for k in range(80)]
+found = LRFind(tuple(lrs), tuple(2 / (1 + (lr / 0.01) ** 1.2) + 40 * max(0, lr - 0.5) for lr in lrs), stopped="diverged")"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, browser):
+    "A JupyterLab with the installed ipykernel (`python3`) and an older one (`older`)."
+    older = tmp_path_factory.mktemp("older")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(older), f"ipykernel=={OLDER}"], check=True)
+    lab = Lab(tmp_path_factory.mktemp("lab"), {"older": older})
+    yield lab
+    lab.close()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    return START.format(cache=str(tmp_path_factory.getbasetemp() / "labcache"))
+
+
+@pytest.fixture(scope="module")
+def still(lab, browser, start):
+    "A notebook with a widget in each cell, one kernel for the tests that train little."
+    nb = lab.open(browser, [start + "\n" + FOUND, "picker = LRPicker(found, learn, try_steps=6); picker",
+                            "explorer = ScheduleExplorer(learn, 3, 1, 2); explorer", "panel = LayerGroups(learn); panel",
+                            "preview = AugmentPreview(data); preview",
+                            "h = learn.fit(sgdr(2, 1), lr=1e-3, progress=False); replay = Replay(h, panel.names); replay", ""],
+                  "still.ipynb")
+    for k in range(6):
+        nb.run(k)
+    yield nb
+    assert not ours(nb.problems)
+    nb.close()
+
+
+def ours(problems: list[str]) -> list[str]:
+    "The errors in which the widgets' own code, which comes as a blob, had a part."
+    return [text for text in problems if "blob:" in text]
+
+
+def ask(nb, expression: str, wanted=lambda text: True, k: int = 6) -> str:
+    """The value of an expression in the kernel, through the last cell; asked again until it is as `wanted` (a text or a
+    test), as widgets' messages and cells do not wait for each other."""
+    fits = wanted if callable(wanted) else lambda text: text == wanted
+    nb.page.evaluate(f"([k, text]) => ({NOTEBOOK})().content.widgets[k].model.sharedModel.setSource(text)", [k, f"print(({expression}))"])
+    for _ in range(20):
+        text = nb.value(k)
+        if fits(text):
+            break
+        nb.page.wait_for_timeout(100)
+    assert fits(text), text
+    return text
+
+
+def cell(nb, k):
+    return nb.page.locator(".jp-Cell").nth(k)
+
+
+def until(nb, k: int, pattern: str, seconds: float = 60):
+    "Wait until the text of cell `k` matches a pattern."
+    nb.page.wait_for_function("([k, pattern]) => new RegExp(pattern).test(document.querySelectorAll('.jp-Cell')[k]?.innerText)",
+                              arg=[k, pattern], timeout=seconds * 1000)
+
+
+def in_widget(nb, k: int, script: str):
+    "What a script makes of the widget `e` in cell `k`."
+    return nb.page.evaluate(f"k => {{ const e = document.querySelectorAll('.jp-Cell')[k].querySelector('.lk'); return {script}; }}", k)
+
+
+def press(nb, slider, *keys):
+    slider.focus()
+    for key in keys:
+        nb.page.keyboard.press(key)
+
+
+def test_scrub_by_keys_and_read_the_value(still):
+    slider = cell(still, 1).get_by_role("slider", name="learning rate")
+    before = float(ask(still, "picker.lr"))
+    press(still, slider, "ArrowRight", "ArrowRight", "ArrowRight")
+    ask(still, "picker.lr", lambda lr: float(lr) / before == pytest.approx(10 ** (3 / 24), rel=0.06))
+    assert re.match(r"[\d.e-]+, loss [\d.]+", slider.get_attribute("aria-valuetext"))
+    press(still, slider, "Home")
+    ask(still, "picker.lr", "1e-06")
+    press(still, slider, "End")
+    top = float(ask(still, "picker.lr", lambda lr: float(lr) > 1))
+    press(still, slider, "PageDown")
+    ask(still, "picker.lr", lambda lr: float(lr) < top / 2)
+    press(still, slider, "PageUp", "ArrowLeft")
+    ask(still, "picker.lr", lambda lr: float(lr) == pytest.approx(top * 10 ** (-1 / 24), rel=0.06))
+
+
+def test_scrub_by_mouse(still):
+    plot = cell(still, 1).locator("svg.lk-scrub")
+    values = []
+    for part in (0.3, 0.6):
+        plot.hover(position={"x": 0, "y": 0})                   # waits until the notebook no longer scrolls
+        box = plot.bounding_box()
+        still.page.mouse.move(box["x"] + part * box["width"], box["y"] + 100)
+        still.page.mouse.down()
+        still.page.mouse.move(box["x"] + (part + 0.1) * box["width"], box["y"] + 120, steps=4)
+        still.page.mouse.up()
+        values.append(float(ask(still, "picker.lr", lambda lr: float(lr) != values[-1] if values else float(lr) < 1e-2)))
+    assert values[1] > 20 * values[0]
+
+
+def test_a_rules_button_and_the_sliders_of_the_curve(still):
+    cell(still, 1).get_by_role("button", name=re.compile("valley")).click()
+    ask(still, "picker.lr == picker.found.suggestions['valley']", "True")
+    assert cell(still, 1).get_by_role("button", name=re.compile("valley")).get_attribute("aria-pressed") == "true"
+    press(still, cell(still, 1).get_by_role("slider", name="smoothing"), "End")
+    press(still, cell(still, 1).get_by_role("slider", name="cut the last"), "ArrowRight", "ArrowRight")
+    ask(still, "picker.level, picker.trim", "(5, [0, 2])")
+
+
+def test_try_it_shows_three_losses_and_changes_nothing(still):
+    digest = "__import__('hashlib').sha256(b''.join(v.numpy().tobytes() for v in learn.model.state_dict().values())).hexdigest()"
+    before = ask(still, digest)
+    cell(still, 1).get_by_role("button", name=re.compile("try")).click()
+    until(still, 1, "(lr [0-9.e-]+: loss[^]*){3}")
+    ask(still, "picker.trial['running'], [len(r['losses']) for r in picker.trial['runs']]", "(False, [6, 6, 6])")
+    ask(still, digest, before)
+
+
+def test_cycles_by_keys(still):
+    assert "1+2+4 = 7 epochs" in cell(still, 2).inner_text()
+    press(still, cell(still, 2).get_by_role("slider", name="cycles"), "ArrowLeft")
+    press(still, cell(still, 2).get_by_role("slider", name="each next"), "End")
+    assert "1+3 = 4 epochs" in cell(still, 2).inner_text()
+    ask(still, "explorer.schedule", lambda text: text.startswith("1+3 = 4 epochs"))
+    cell(still, 2).get_by_role("switch").check()
+    ask(still, "explorer.schedule.grow", "True")
+
+
+def test_layers_by_keys(still):
+    press(still, cell(still, 3).get_by_role("slider", name="likeness"), "End")
+    ask(still, "panel.lrs", lambda lrs: eval(lrs) == pytest.approx([1e-5, 1e-4, 1e-3]))
+    press(still, cell(still, 3).get_by_role("slider", name="lr of conv1"), "Home")
+    ask(still, "panel.lrs[0]", "1e-08")
+    cell(still, 3).get_by_role("switch", name=re.compile("train layer3")).uncheck()
+    ask(still, "panel.frozen_to, [p.requires_grad for p in learn.groups[1].params][0]", "(2, False)")
+    cell(still, 3).get_by_role("switch", name=re.compile("train conv1")).check()
+    ask(still, "panel.frozen_to, [p.requires_grad for p in learn.groups[0].params][0]", "(0, True)")
+
+
+def test_augmentation_by_keys(still):
+    sheet = cell(still, 4).get_by_role("img", name=re.compile("Pictures of"))
+    first = sheet.get_attribute("src")
+    cell(still, 4).get_by_role("radio", name="top_down").check()
+    still.page.wait_for_function("old => document.querySelectorAll('.jp-Cell')[4].querySelector('img.lk-sheet').src !== old", arg=first)
+    press(still, cell(still, 4).get_by_role("slider", name="strength"), "ArrowRight")
+    ask(still, "preview.preset, preview.augment.rotate", "('top_down', 12.5)")
+    assert "top_down, strength 1.25" in sheet.get_attribute("alt")
+
+
+def test_replay_scrubs_and_plays(still):
+    slider = cell(still, 5).get_by_role("slider", name="update")
+    press(still, slider, "Home")
+    assert "update 0 of 60" in cell(still, 5).inner_text()
+    ask(still, "replay.step", "0")
+    cell(still, 5).get_by_role("button", name="play").click()
+    until(still, 5, "update [1-9]")
+    cell(still, 5).get_by_role("button", name="pause").click()
+    ask(still, "replay.step", lambda step: 0 < int(step) <= 60)
+
+
+def luminance(color: str) -> float:
+    r, g, b = (int(v) / 255 for v in re.findall(r"\d+", color)[:3])
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_both_themes_can_be_read(still, theme):
+    still.theme(theme)
+    dark = theme.endswith("Dark")
+    for k in range(1, 6):
+        ink, paper = in_widget(still, k, "[getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
+        assert (luminance(paper) < 0.2) == dark and abs(luminance(ink) - luminance(paper)) > 0.6
+    line = still.page.evaluate("() => getComputedStyle(document.querySelector('.lk path.lk-curve')).stroke")
+    assert (luminance(line) > 0.5) == dark
+
+
+def test_a_narrow_window(still):
+    still.page.set_viewport_size({"width": 480, "height": 900})
+    still.command("application:toggle-left-area")
+    still.page.wait_for_function("() => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk').clientWidth < 460")
+    for k in range(1, 6):
+        wide = in_widget(still, k, "[e.scrollWidth, e.clientWidth]")
+        assert wide[0] <= wide[1] + 1, (k, wide)
+    still.page.set_viewport_size({"width": 1280, "height": 1000})
+
+
+def test_every_control_has_a_name_and_the_focus_can_be_seen(still):
+    for k in range(1, 6):
+        assert in_widget(still, k, "[...e.querySelectorAll('input, button')].filter(c => !c.getAttribute('aria-label') "
+                                   "&& !c.textContent.trim() && !c.closest('label')?.textContent.trim()).length") == 0
+    press(still, cell(still, 1).get_by_role("slider", name="learning rate"), "ArrowLeft")
+    assert still.page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+@pytest.mark.parametrize("kernel", ["python3", "older"])
+def test_stop_and_pause_while_the_cell_runs(lab, browser, start, kernel):
+    nb = lab.open(browser, [start, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(2000, 1), lr=1e-3, progress=False)",
+                            "import ipykernel; print(ipykernel.__version__, monitor.heard != '', monitor.state, h.stopped, "
+                            "learn.best is not None, len(h.losses))"],
+                  f"stop_{kernel}.ipynb", kernel)
+    try:
+        nb.run(0), nb.run(1)
+        nb.run(2, wait=False)
+        until(nb, 1, r"update \d\d")
+        cell(nb, 1).get_by_role("button", name="pause").click()
+        cell(nb, 1).get_by_role("button", name="go on").wait_for()
+        here = cell(nb, 1).locator(".lk-big").inner_text()
+        nb.page.wait_for_timeout(400)
+        assert cell(nb, 1).locator(".lk-big").inner_text() == here  # nothing moves
+        cell(nb, 1).get_by_role("button", name="go on").click()
+        nb.page.wait_for_function("old => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk-big').innerText !== old", arg=here)
+        cell(nb, 1).get_by_role("button", name="stop").click()
+        nb.wait_idle(30)
+        said = nb.value(3)
+        version, heard, state, *_ = said.split()
+        assert (version == OLDER) == (kernel == "older") and (heard, state) == ("True", "stopped")
+        assert "interrupted" in said and "True" in said and int(said.split()[-1]) < 20_000
+        assert not ours(nb.problems)
+    finally:
+        nb.close()
+
+
+def test_a_kernel_that_hears_nothing_is_interrupted(lab, browser, start):
+    deaf = start + "\nimport lessonkit.monitor as m\nm.hear_at_once = lambda widget: None"
+    nb = lab.open(browser, [deaf, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(2000, 1), lr=1e-3, progress=False)",
+                            "print(h.stopped, monitor.state)"], "deaf.ipynb")
+    try:
+        nb.run(0), nb.run(1)
+        nb.run(2, wait=False)
+        until(nb, 1, r"update \d\d")
+        cell(nb, 1).get_by_role("button", name="stop").click()
+        nb.wait_idle(30)
+        assert re.match(r"stopped: interrupted after \d+ updates stopped", nb.value(3))
+    finally:
+        nb.close()
+
+
+def test_a_reload_in_the_middle_of_a_run_brings_the_curves_back(lab, browser, start):
+    nb = lab.open(browser, [start, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(6, 1), lr=1e-3, progress=False)"],
+                  "reload.ipynb")
+    try:
+        nb.run(0), nb.run(1)
+        nb.command("docmanager:save")
+        nb.run(2, wait=False)
+        until(nb, 1, r"update \d")
+        nb.page.reload()
+        nb.wait_idle(120)
+        until(nb, 1, r"update 180 of 180")
+        assert cell(nb, 1).locator("path.lk-thin").first.get_attribute("d").count("L") > 20
+    finally:
+        nb.close()
+
+
+def test_others_follow_a_running_fit(lab, browser, start):
+    nb = lab.open(browser, [start, "explorer = ScheduleExplorer(learn, 60, 1, 1); explorer", "panel = LayerGroups(learn); panel",
+                            "h = learn.fit(explorer.schedule, lr=panel.lrs, progress=False)"], "follow.ipynb")
+    try:
+        for k in range(3):
+            nb.run(k)
+        nb.run(3, wait=False)
+        until(nb, 1, r"update \d+ of 1800, lr")
+        nb.page.wait_for_function("() => [...document.querySelectorAll('.jp-Cell')[2].querySelectorAll('svg g:last-child line')]"
+                                  ".every(e => Number(e.getAttribute('x1')) > 14 && !e.getAttribute('visibility'))")
+        assert cell(nb, 2).get_by_role("switch").first.is_disabled()
+        nb.page.evaluate(f"() => ({NOTEBOOK})().sessionContext.session.kernel.interrupt()")
+        nb.wait_idle(30)
+    finally:
+        nb.close()
+
+
+PAGES = """picker = LRPicker(found)
+pages = [picker, ScheduleExplorer(learn), LayerGroups(learn), AugmentPreview(data)]
+monitor = TrainMonitor(learn)
+h = learn.fit(sgdr(2, 1), lr=1e-3, progress=False)
+for k, widget in enumerate([*pages, monitor, Replay(h)]):
+    widget.save_html(f"page{k}.html")"""
+
+
+def test_pages_without_kernel_and_network(lab, browser, start):
+    nb = lab.open(browser, [start + "\n" + FOUND, PAGES], "pages.ipynb")
+    nb.run(0), nb.run(1)
+    nb.close()
+    context = browser.new_context(offline=True, viewport={"width": 480, "height": 900}, color_scheme="dark")
+    for k, name in enumerate(["learning rate", "cycles", "likeness", None, None, "update"]):
+        page, problems = context.new_page(), []
+        page.on("pageerror", lambda e: problems.append(str(e)))
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        page.goto((lab.root / f"page{k}.html").as_uri())
+        page.locator(".lk").wait_for()
+        if name:
+            slider = page.get_by_role("slider", name=name, exact=True)
+            before = slider.get_attribute("aria-valuetext"), page.locator(".lk").inner_html()
+            slider.focus()
+            page.keyboard.press("ArrowLeft")
+            page.wait_for_function("old => document.querySelector('.lk').innerHTML !== old", arg=before[1])
+            assert slider.get_attribute("aria-valuetext") != before[0]
+        assert not problems and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert luminance(page.evaluate("getComputedStyle(document.querySelector('.lk')).backgroundColor")) < 0.2
+    context.close()
+
+
+def test_a_notebook_as_html_scrubs(lab, browser, start):
+    nb = lab.open(browser, [start + "\n" + FOUND, "LRPicker(found)"], "export.ipynb")
+    nb.run(0), nb.run(1)
+    nb.command("docmanager:save")
+    nb.page.wait_for_function(f"() => !({NOTEBOOK})().context.model.dirty")
+    nb.close()
+    path = lab.root / "export.ipynb"
+    saved = nbformat.read(path, 4)
+    saved.metadata.pop("widgets", None)                            # the lessons keep no widget state
+    nbformat.write(saved, path)
+    subprocess.run([sys.executable, "-m", "nbconvert", "--to", "html", str(path)], check=True, capture_output=True)
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(path.with_suffix(".html").as_uri(), wait_until="domcontentloaded")
+    slider = page.get_by_role("slider", name="learning rate")
+    slider.focus()
+    before = slider.get_attribute("aria-valuetext")
+    page.keyboard.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") != before
+    context.close()
