@@ -84,7 +84,7 @@ class AugmentPreview(Widget):
         sheets = {_key(p, self.strength, self.size, self.seed): self._sheet(p, self.strength, 52, 60) for p in self.presets}
         return super().page_state() | {"sheets": sheets, "page": True}
 
-    def still(self) -> str:
+    def still(self, png: bytes | None = None) -> str:
         return self._sheet(self.preset, self.strength, 52, 60)
 
     def figure(self):

@@ -98,13 +98,13 @@ class Widget(anywidget.AnyWidget):
         "The traits that the page gets."
         return {k: v for k, v in self.get_state().items() if not k.startswith("_") and k not in ("layout", "tabbable", "tooltip")}
 
-    def still(self) -> str:
-        "The picture, as a URL, that stands in the page until its script runs."
-        return f"data:image/png;base64,{base64.b64encode(to_png(self.figure())).decode()}"
+    def still(self, png: bytes | None = None) -> str:
+        "The picture, as a URL, that stands in the page until its script runs; `png`: if it is drawn already."
+        return f"data:image/png;base64,{base64.b64encode(png or to_png(self.figure())).decode()}"
 
-    def to_html(self) -> str:
+    def to_html(self, png: bytes | None = None) -> str:
         "The widget as a piece of HTML that needs neither a kernel nor a network."
-        fallback = f'<img alt="{html.escape(repr(self))}" src="{self.still()}">'
+        fallback = f'<img alt="{html.escape(repr(self))}" src="{self.still(png)}">'
         return _PAGE % {"css": self._css, "id": f"lk-{uuid4().hex[:12]}", "fallback": fallback, "esm": _in_script(str(self._esm)),
                         "state": _in_script(_plain(self.page_state()))}
 
@@ -118,5 +118,5 @@ class Widget(anywidget.AnyWidget):
         shown = super()._repr_mimebundle_(**kwargs)
         if shown is None:
             return None
-        data, metadata = shown
-        return data | {"image/png": to_png(self.figure()), "text/html": self.to_html()}, metadata
+        (data, metadata), png = shown, to_png(self.figure())
+        return data | {"image/png": png, "text/html": self.to_html(png)}, metadata
