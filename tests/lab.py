@@ -74,6 +74,12 @@ class Notebook:
         "Until the kernel is there and has nothing to do."
         self.page.wait_for_function(f"() => ({NOTEBOOK})()?.sessionContext?.session?.kernel?.status === 'idle'", timeout=timeout * 1000)
 
+    def wait_done(self, k: int, timeout: float = 90):
+        "Until cell `k`, which was run, has ended. A kernel that answers a widget while it works says idle too early."
+        self.page.wait_for_function(f"k => !['[*]:', '[ ]:'].includes(({NOTEBOOK})().content.widgets[k].promptNode.innerText.trim())", arg=k,
+                                    timeout=timeout * 1000)
+        self.wait_idle(timeout)
+
     def run(self, k: int, wait: bool = True, timeout: float = 120):
         "Run cell `k`; `wait`: until it is done."
         page = self.page
@@ -82,8 +88,12 @@ class Notebook:
         page.evaluate(f"k => {{ ({NOTEBOOK})().content.activeCellIndex = k; "
                       "window.jupyterapp.commands.execute('notebook:run-cell'); }", k)
         if wait:
+            # ipykernel 7.2 can leave its first request unread until another one comes
+            again = f"setInterval(() => ({NOTEBOOK})().sessionContext.session?.kernel?.requestKernelInfo(), 10000)"
+            timer = page.evaluate(again)
             page.wait_for_function(f"([k, c]) => {counted} && {counted} !== c", arg=[k, count], timeout=timeout * 1000)
-            self.wait_idle(timeout)
+            page.evaluate("clearInterval", timer)
+            self.wait_done(k, timeout)
 
     def text(self, k: int) -> str:
         "What cell `k` printed or showed as text."

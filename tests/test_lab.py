@@ -235,7 +235,7 @@ def test_stop_and_pause_while_the_cell_runs(lab, browser, start, kernel):
         cell(nb, 1).get_by_role("button", name="go on").click()
         nb.page.wait_for_function("old => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk-big').innerText !== old", arg=here)
         cell(nb, 1).get_by_role("button", name="stop").click()
-        nb.wait_idle(30)
+        nb.wait_done(2, 30)
         said = nb.value(3)
         version, heard, state, *_ = said.split()
         assert (version == OLDER) == (kernel == "older") and (heard, state) == ("True", "stopped")
@@ -254,7 +254,7 @@ def test_a_kernel_that_hears_nothing_is_interrupted(lab, browser, start):
         nb.run(2, wait=False)
         until(nb, 1, r"update \d\d")
         cell(nb, 1).get_by_role("button", name="stop").click()
-        nb.wait_idle(30)
+        nb.wait_done(2, 30)
         assert re.match(r"stopped: interrupted after \d+ updates stopped", nb.value(3))
     finally:
         nb.close()
@@ -288,7 +288,7 @@ def test_others_follow_a_running_fit(lab, browser, start):
                                   ".every(e => Number(e.getAttribute('x1')) > 14 && !e.getAttribute('visibility'))")
         assert cell(nb, 2).get_by_role("switch").first.is_disabled()
         nb.page.evaluate(f"() => ({NOTEBOOK})().sessionContext.session.kernel.interrupt()")
-        nb.wait_idle(30)
+        nb.wait_done(3, 30)
     finally:
         nb.close()
 
