@@ -76,8 +76,8 @@ class Notebook:
 
     def wait_done(self, k: int, timeout: float = 90):
         "Until cell `k`, which was run, has ended. A kernel that answers a widget while it works says idle too early."
-        self.page.wait_for_function(f"k => !['[*]:', '[ ]:'].includes(({NOTEBOOK})().content.widgets[k].promptNode.innerText.trim())", arg=k,
-                                    timeout=timeout * 1000)
+        prompt = f"({NOTEBOOK})().content.widgets[k].promptNode.innerText"
+        self.page.wait_for_function(f"k => /[0-9]/.test({prompt})", arg=k, timeout=timeout * 1000)
         self.wait_idle(timeout)
 
     def run(self, k: int, wait: bool = True, timeout: float = 120):
