@@ -77,8 +77,9 @@ def judged(case: str, runs: dict[str, list[tuple[float, float]]]) -> list[Row]:
             found.append(Row(case, name, "s", seconds, note=note))
             continue
         ratio, low = seconds / until(runs["lessonkit"], level), level < LEVEL
-        found.append(Row(case, name, "s", seconds, ratio, ratio, ratio, "lessonkit", target="" if low else TARGET,
-                         met=None if low else met(ratio, TARGET), note=note + (f"; {LEVEL} was not reached" if low else "")))
+        target = "" if low or "no finder" in name else TARGET      # it is told what the others must find
+        found.append(Row(case, name, "s", seconds, ratio, ratio, ratio, "lessonkit", target=target,
+                         met=met(ratio, target) if target else None, note=note + (f"; {LEVEL} was not reached" if low else "")))
     return found
 
 
