@@ -21,7 +21,7 @@ import torch
 from .augment import Plan, get_preset, plan
 from .basics import check_number
 from .datasets import resolve
-from .folders import DataError, Item, check_folder
+from .folders import DataError, Item, check_folder, take_per_class
 from .pictures import Pictures
 from .render import Buffers, centre_matrices, colour_scale, pack_pixels, plan_matrices, render, sample
 
@@ -220,13 +220,15 @@ class ImageData:
 
     path: a folder with `train` and `valid`, or with the class folders alone; `sample:side_on` and `sample:top_down` for
     the built-in pictures; or the name of a public data set (see `DATASETS`). size: of the pictures in a batch, in px;
-    augment: a preset or an `Augment`; fixed: draw the augmentation once, not anew in every epoch (a frozen body then
+    augment: a preset or an `Augment`; per_class: at most so many training pictures of each class, drawn by the seed (None:
+    all); fixed: draw the augmentation once, not anew in every epoch (a frozen body then
     works once for all epochs); bs: pictures in a batch (fewer where there are fewer); valid, seed: part and seed of the
     split, and seed of order and augmentation; cache_bytes: of decoded pictures on disk (see `Pictures`). DataError where
     the folder cannot be trained on.
     """
     def __init__(self, path: str | os.PathLike, size: int = 128, augment="side_on", bs: int = 32, valid: float = 0.2,
-                 seed: int = 0, fixed: bool = False, cache_bytes: int | None = None, progress: bool = True):
+                 seed: int = 0, fixed: bool = False, cache_bytes: int | None = None, progress: bool = True,
+                 per_class: int | None = None):
         self.bs, self.fixed = check_number("bs", bs, 2, 4096, whole=True), fixed
         self.size, self.seed, self.augment = size, check_number("seed", seed, 0, 2 ** 63, whole=True), get_preset(augment)
         root = resolve(path)
@@ -234,6 +236,8 @@ class ImageData:
         self.report = check_folder(root, valid, seed, source_short(self.size), self.size, self.pictures, progress)
         if self.report.errors:
             raise DataError("; ".join(self.report.errors))
+        if per_class is not None:
+            self.report = take_per_class(self.report, per_class, seed)
         self.bs = min(self.bs, len(self.items("train")))
 
     @property

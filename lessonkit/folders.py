@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['TRAIN_NAMES', 'VALID_NAMES', 'JUNK', 'DataError', 'list_pictures', 'find_splits', 'Item', 'FolderReport',
-           'check_folder']
+           'check_folder', 'take_per_class']
 
 # %% ../nbs/api/09_folders.ipynb #5f18c5e0
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +221,17 @@ def _warnings(items, classes) -> tuple[str, ...]:
         few, many = min(n, key=n.get), max(n, key=n.get)
         found.append(f"uneven classes: {n[many]} training pictures of {classes[many]}, {n[few]} of {classes[few]}")
     return tuple(found)
+
+# %% ../nbs/api/09_folders.ipynb #fb5dba14
+def take_per_class(report: FolderReport, n: int, seed: int = 0) -> FolderReport:
+    "`report` with at most `n` training pictures of each class, drawn by `seed`; the validation part as it is."
+    check_number("per_class", n, 1, whole=True)
+    chosen = set()
+    for label in range(len(report.classes)):
+        own = [k for k, i in enumerate(report.items) if i.split == "train" and i.label == label]
+        order = np.random.default_rng([seed, label, 1]).permutation(len(own))[:n]
+        chosen |= {own[k] for k in order}
+    kept = tuple(i for k, i in enumerate(report.items) if k in chosen or i.split != "train")
+    few = [f"{found} of {name}" for name, found in report.counts("train").items() if found < n]
+    note = (f"fewer than per_class={n} training pictures of some classes: {', '.join(few[:5])}",) if few else ()
+    return replace(report, items=kept, warnings=report.warnings + note)

@@ -77,7 +77,7 @@ def plot_history(history, axes=None):
     """Losses, metric and lrs over the updates of a run, cycle ends marked; returns the axes.
 
     history: `losses` (one an update), `lrs` (one list an update), `epochs` (dicts with step, train_loss, valid_loss and
-    accuracy), `cycle_ends`. axes: three, or None for new ones.
+    the metrics), `metrics` (their names; the first is shown), `cycle_ends`. axes: three, or None for new ones.
     """
     if axes is None:
         import matplotlib.pyplot as plt
@@ -90,10 +90,11 @@ def plot_history(history, axes=None):
     top.plot(range(1, len(history.losses) + 1), history.losses, color=BLUE, alpha=0.25, linewidth=1)
     top.plot(steps, [e["train_loss"] for e in history.epochs], "o-", color=BLUE, label="training")
     top.plot(steps, [e["valid_loss"] for e in history.epochs], "s-", color=ORANGE, label="validation")
-    middle.plot(steps, [e["accuracy"] for e in history.epochs], "s-", color=ORANGE)
+    metric = next(iter(history.metrics), "valid_loss")
+    middle.plot(steps, [e[metric] for e in history.epochs], "s-", color=ORANGE)
     _plot_lrs(bottom, history.lrs)
     top.set(ylabel="loss", ylim=(0, None))
-    middle.set(ylabel="accuracy")
+    middle.set(ylabel=metric.replace("_", " "))
     bottom.set(ylabel="lr", xlabel="update")
     top.legend(frameon=False, fontsize="small")
     return axes

@@ -14,7 +14,7 @@ import torch
 from conftest import paint
 from torchvision import models
 
-from lessonkit.cli import main
+from lessonkit.cli import _fill_in, build_parser, main
 from lessonkit.samples import write_samples
 
 COMMAND = str(Path(sys.executable).with_name("lessonkit"))
@@ -45,6 +45,7 @@ def test_all_five_steps_are_shown_as_they_go(run):
     places = [out.index(f"\n{n}. ") for n in (1, 2, 3, 4, 5)]
     assert places == sorted(places) and "bad.jpg: not a picture" in out and "Traceback" not in run[2].stderr
     assert re.fullmatch(r"accuracy [01]\.\d{4}", out.splitlines()[-1])
+    assert "next to try, larger networks: --arch resnet34, then --arch resnext50_32x4d" in out
 
 
 def test_what_a_run_leaves(run):
@@ -170,6 +171,27 @@ def test_ctrl_c_keeps_what_was_learnt(run, tmp_path):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in err and "interrupted" in out
     assert json.loads((tmp_path / "run" / "model.json").read_text())["accuracy"] == float(out.split()[-1])
+
+
+@pytest.mark.parametrize("args, expected", [
+    (["train", "FOLDER"], ("efficientnet_lite0", "DEFAULT", [128, 192], 32, None, None)),
+    (["train", "--sample"], ("efficientnet_lite0", "DEFAULT", [80, 112], 16, 32, 8)),
+    (["train", "FOLDER", "--per-class", "4", "--size", "50", "--bs", "2"], ("efficientnet_lite0", "DEFAULT", [50], 2, 4, None))])
+def test_what_is_left_out_has_the_defaults_that_help_names(args, expected):
+    args = build_parser().parse_args([*args, "--device", "cpu"])
+    _fill_in(args)
+    assert (args.arch, args.weights, args.size, args.bs, args.per_class, args.epochs) == expected
+    text = " ".join(lessonkit("train", "--help").stdout.split())
+    assert "128,192 on a CPU, 224 on a GPU; with --sample 80,112" in text
+    assert "efficientnet_lite0" in text and "resnet34, then resnext50_32x4d" in text and "with --sample 32" in text
+
+
+def test_few_pictures_of_a_folder(run, tmp_path, capsys):
+    assert main(["train", str(run[0]), "--per-class", "4", *FAST, "--out", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"blue +4 +4\n +red <1> +4 +4\n", out) and "a factor of 3 from group to group" in out
+    assert json.loads((tmp_path / "run" / "model.json").read_text())["arch"] == "efficientnet_lite0"
+    assert main(["train", str(run[0]), "--per-class", "0", *FAST]) == 2 and "per_class=0" in capsys.readouterr().err
 
 
 def test_the_sample_needs_no_network_and_no_options(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lessonkit.data import ImageData, batch_bounds
 from lessonkit.datasets import fetch
-from lessonkit.folders import DataError, check_folder, find_splits, list_pictures
+from lessonkit.folders import DataError, check_folder, find_splits, list_pictures, take_per_class
 from lessonkit.pictures import list_cache, load_picture
 from lessonkit.trace import no_trace
 
@@ -30,6 +30,40 @@ def test_one_folder_is_split_by_the_seed_and_evenly(colours):
     assert check_folder(colours, valid=0.25).items == report.items
     assert {i.path for i in check_folder(colours, valid=0.25, seed=1).items if i.split == "valid"} \
         != {i.path for i in report.items if i.split == "valid"}
+
+
+@given(small=st.integers(1, 16), more=st.integers(0, 8), seed=st.integers(0, 2 ** 32))
+def test_few_pictures_of_each_class_are_part_of_more_and_validation_stays(drawn, small, more, seed):
+    train = lambda report: {i for i in report.items if i.split == "train"}
+    few, many = take_per_class(drawn, small, seed), take_per_class(drawn, small + more, seed)
+    assert all(n == min(small, drawn.counts("train")[c]) for c, n in few.counts("train").items())
+    assert train(few) <= train(many) <= train(drawn) and few.counts("valid") == drawn.counts("valid")
+    assert list(few.items) == [i for i in drawn.items if i in set(few.items)] and few == take_per_class(drawn, small, seed)
+    assert ("fewer than" in " ".join(few.warnings)) == (small > 6)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    "A report of two classes, 16 and 6 pictures to train on."
+    root = tmp_path_factory.mktemp("few")
+    for name, n in (("many", 20), ("some", 8)):
+        for k in range(n):
+            paint(root / name / f"{k}.png", (90, 20, 20), 100 * n + k)
+    report = check_folder(root, valid=0.2)
+    assert report.counts("train") == {"many": 16, "some": 6}
+    return report
+
+
+def test_image_data_takes_few_by_its_seed_and_validates_on_all(colours):
+    data = ImageData(colours, size=24, per_class=3, seed=5)
+    assert [len(data.items(s)) for s in ("train", "valid")] == [6, 8] and data.bs == 6
+    assert data.report.counts("train") == {"blue": 3, "red": 3}
+    assert sorted(yb.item() for _, ys in data.train_dl() for yb in ys) == [0, 0, 0, 1, 1, 1]
+    paths = lambda seed: {i.path for i in ImageData(colours / ".." / "colours", size=24, per_class=3, seed=seed).items("train")}
+    assert paths(1) != paths(2)
+    for bad in (0, -1, 1.5, "few"):
+        with pytest.raises(ValueError, match="per_class="):
+            ImageData(colours, per_class=bad)
 
 
 @pytest.mark.parametrize("train, valid", [("train", "valid"), ("Train", "val"), ("training", "validation"), ("train", "test")])

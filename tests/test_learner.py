@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import paint
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
+from lessonkit.basics import progress_bar
 from lessonkit.checkpoint import read_checkpoint, write_checkpoint
 from lessonkit.data import ImageData
 from lessonkit.evaluate import confusion_matrix, get_answers, most_wrong
@@ -248,6 +250,39 @@ def test_loaders_and_modules_of_ones_own(data):
     assert history.last["accuracy"] > 0.8 and found.lrs and learn.size is None
 
 
+@pytest.mark.parametrize("classes", [None, ("a", "b", "c")])
+def test_loaders_of_ones_own_and_a_network_by_name(classes):
+    x = torch.randn(24, 3, 32, 32)
+    ds = torch.utils.data.TensorDataset(x, torch.arange(24) % 3)
+    if classes:
+        ds.classes = classes
+    dl = torch.utils.data.DataLoader(ds, 8)
+    if classes is None:
+        with pytest.raises(ValueError, match="n_classes is missing.*n_classes=..."):
+            Learner((dl, dl), "resnet10", weights=None)
+    else:
+        with pytest.raises(ValueError, match="n_classes=5: the data has 3"):
+            Learner((dl, dl), "resnet10", weights=None, n_classes=5)
+    learn = Learner((dl, dl), "resnet10", weights=None, n_classes=None if classes else 3)
+    assert learn.find(n_steps=10).lrs and learn.fit(sgdr(1, 1), 1e-3, progress=False).last["accuracy"] >= 0
+    assert learn.model.head.linear.out_features == 3
+
+
+def test_what_the_bar_says_of_the_whole_is_asked_with_the_part_done(data, monkeypatch):
+    import lessonkit.learner as module
+    said, bars = [], []
+    monkeypatch.setattr(module, "progress_bar", lambda **options: bars.append(real(**options)) or bars[-1])
+    real, parts = progress_bar, []
+
+    def say(part):
+        parts.append(part)
+        said.append(f"{part:.0%}")
+        return said[-1]
+    learner(data).fit(sgdr(1, 2), 1e-3, progress=say)
+    n = len(data.items("train")) // data.bs * 2
+    assert parts == [(k + 1) / n for k in range(n)] and bars[0].postfix == "100%"
+
+
 def test_other_losses_metrics_and_optimizers(data):
     made = []
 
@@ -258,6 +293,8 @@ def test_other_losses_metrics_and_optimizers(data):
     learn = learner(data, loss_fn=nn.CrossEntropyLoss(label_smoothing=0.1), metrics={"top2": top2}, opt=opt)
     history = learn.fit(sgdr(1, 1), 1e-3, progress=False)
     assert history.last["top2"] == 1.0 and "accuracy" not in history.last and made
+    assert learn.metric == "top2" and learner(data, metrics={}).metric == "valid_loss"
+    assert [ax.get_ylabel() for ax in history.plot(Figure().subplots(3))] == ["loss", "top2", "lr"]
 
 
 def test_sizes_are_checked_before_a_weight_moves(data):

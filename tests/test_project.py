@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "nbs" / "api").glob("*.ipynb"))
 MODULES = [n.stem.split("_", 1)[1] for n in NOTEBOOKS]
-LAZY = {"torchvision", "matplotlib", "ipywidgets", "anywidget", "IPython", "jupyterlab", "jinja2"}
+LAZY = {"torchvision", "timm", "huggingface_hub", "matplotlib", "ipywidgets", "anywidget", "IPython", "jupyterlab", "jinja2"}
 WIDGETS = ("widget", "monitor", "preview", "widgets")              # nobody imports these but a notebook that shows some
 
 

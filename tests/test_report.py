@@ -1,19 +1,22 @@
 """Figures say what the results say; the page is whole, safe and readable in a real browser."""
 import math
 import os
+import re
 from types import SimpleNamespace
 
 import pytest
 from conftest import paint
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from lessonkit import plot
 from lessonkit.augment import PRESETS
 from lessonkit.data import ImageData
-from lessonkit.recipe import FiveSteps, five_steps, lr_factor
+from lessonkit.recipe import Countdown, FiveSteps, _enough_epochs, _pick, five_steps, lr_factor
 from lessonkit.report import augmented, write_report
 from lessonkit.schedule import sgdr
-from lessonkit.train import History
+from lessonkit.train import History, accuracy
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory) -> FiveSteps:
@@ -76,6 +79,56 @@ def test_the_recipe_says_what_it_did(five):
     assert five.best["accuracy"] == max(e["accuracy"] for s in five.steps for h in s.histories for e in h.epochs)
     assert five.learner.validate()["accuracy"] == pytest.approx(five.best["accuracy"])
     assert len(set(five.lrs)) == 1                                  # nothing pretrained: the same lr everywhere
+
+
+@pytest.mark.parametrize("metrics", [{"top 2 & <more>": lambda logits, yb: (logits.topk(2).indices == yb[:, None]).any(1).float().mean(),
+                                      "accuracy": accuracy}, {}])
+def test_every_metric_goes_by_its_name_and_the_first_one_leads(colours, tmp_path, metrics):
+    said = []
+    five = five_steps(ImageData(colours, size=32, bs=8), "resnet10", None, head_epochs=1, epochs=1, cycle_len=1, metrics=metrics,
+                      say=said.append, progress=False)
+    name = next(iter(metrics), "valid_loss")
+    assert five.learner.metric == name and five.score == five.best[name] and f"{name} {five.score:.4f}" in str(five)
+    assert any(f"best {name} " in line for line in said)
+    page = write_report(five, tmp_path / "report.html").read_text()
+    assert f"{five.score:.4f}" in page and page.count("<th>top 2 &amp; &lt;more&gt;</th>") == 2 * bool(metrics)
+    assert "<more>" not in page
+
+
+@pytest.mark.parametrize("lr, pretrained, expected", [
+    (None, True, 3e-4), (None, False, 3e-3), (1e-6, True, 3e-4), (5e-4, True, 5e-4), (1e-2, True, 3e-3), (1e-2, False, 1e-2)])
+def test_the_lr_of_the_whole_network_is_the_curves_unless_that_cannot_be(lr, pretrained, expected):
+    found = SimpleNamespace(lr=lr, suggestions={} if lr is None else {"steepest": lr})
+    assert _pick(found, 3e-3, 3, pretrained)[0] == pytest.approx(expected)
+
+
+@given(st.integers(1, 5000), st.integers(1, 4))
+def test_few_pictures_of_a_class_make_more_epochs(n, cycle_len):
+    epochs = _enough_epochs(n, cycle_len)
+    assert 6 <= epochs <= 24 and _enough_epochs(n + 1, cycle_len) <= epochs
+    assert epochs in (6, 24) or (abs(epochs * n - 1600) <= n * cycle_len / 2 and epochs % cycle_len == 0)
+
+
+def test_a_countdown_knows_what_lies_ahead():
+    countdown = Countdown({"a": 2.0, "b": 6.0})
+    assert countdown.left("a") is None and countdown.text("a") == ""
+    countdown.began -= 100
+    assert countdown.left("b") == pytest.approx(300, abs=1) and countdown.left("b", 0.5) == pytest.approx(60, abs=1)
+    assert countdown.left("b", 1.0) == 0 and countdown.text("b", 1.0) == "about 0:00 left in all"
+
+
+def test_how_long_is_left_is_said_with_each_step_and_falls(colours):
+    said = []
+    five_steps(ImageData(colours, size=32, bs=8), "resnet10", None, head_epochs=1, epochs=1, cycle_len=1, say=said.append,
+               progress=False)
+    assert len([line for line in said if re.search(r"\(about \d+:\d\d left in all\)$", line)]) == 3   # steps 2, 3, 5
+
+
+def test_a_size_that_the_network_does_not_take_is_refused_before_anything_is_trained(colours):
+    said = []
+    with pytest.raises(ValueError, match="take a size of 224"):
+        five_steps(ImageData(colours, size=224, bs=8), "timm/vit_tiny_patch16_224", None, sizes=[224, 96], say=said.append)
+    assert not said
 
 
 def test_the_factor_follows_the_likeness():
