@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from lessonkit import ImageData, five_steps
+from lessonkit.bodies import DEFAULT_ARCH
 
 from .common import Row, Skip, alone, merged, met, peer, photos, result
 from .data import FreshCache, some_photos
@@ -42,7 +43,8 @@ def fastai(folder, arch: str, weights, size: int, quick: bool, bs: int, epochs: 
     "The same of fastai's lr_find (its valley; not called where `lr` is given) and fine_tune."
     peer("fastai.vision.all")
     began, points = time.perf_counter(), []
-    dls = fastai_dls(folder, size, 8 if quick else bs, 0 if quick else 2)
+    stats = {"stats": ((0.5,) * 3, (0.5,) * 3)} if weights == "DEFAULT" else {}
+    dls = fastai_dls(folder, size, 8 if quick else bs, 0 if quick else 2, **stats)
     from fastai.vision.all import Callback
 
     class Clock(Callback):
@@ -89,12 +91,13 @@ def run(options) -> dict:
     n_threads = options.threads or min(2, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = some_photos(folder, Path(temporary) / "photos", 20) if options.quick else folder
-        for arch in ("squeezenet1_1", "mobilenet_v2"):
+        for arch in ("efficientnet_lite0", "squeezenet1_1", "mobilenet_v2"):
             for size in (64,) if options.quick else (192, 128):
                 case, skipped = f"{arch} {size} px", {}
                 if options.case not in case:
                     continue
-                about = folder, arch, photos(options, "weights", f"{arch}.pth"), size, options.quick
+                weights = "DEFAULT" if arch == DEFAULT_ARCH else photos(options, "weights", f"{arch}.pth")
+                about = folder, arch, weights, size, options.quick
                 runs = {"lessonkit": alone(n_threads, ours, *about)}
                 for name, settings in FASTAI.items():
                     try:

@@ -24,7 +24,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from lessonkit import ImageData, build_model, lr_find, sgdr
+from lessonkit import ImageData, build_model, layer_groups, lr_find, sgdr, unfreeze
+from lessonkit.bodies import DEFAULT_ARCH
 from lessonkit.model import ConcatPool, new_head, train_mode
 from lessonkit.optim import make_opt
 from lessonkit.samples import write_samples
@@ -101,10 +102,18 @@ def pictures(photos: Path, name: str, size: int) -> Tensors:
 
 
 @cache
+def few(photos: Path, domain: str = "side_on", size: int = 64) -> Tensors:
+    "32 built-in pictures of each class to train on, 240 for validation."
+    with tempfile.TemporaryDirectory() as folder:
+        return tensors(write_samples(Path(folder) / domain, domain, n_train=192, n_valid=240, size=96), size)
+
+
+@cache
 def features(photos: Path, name: str, arch: str, size: int = 96) -> Tensors:
-    "What a frozen pretrained body makes of photos, pooled: [n, features]."
-    data = pictures(photos, name, size)
-    body = build_model(arch, 2, photos / "weights" / f"{arch}.pth", seed=0).body.eval()
+    "What a frozen pretrained body makes of photos (of the built-in pictures for the name of a domain), pooled: [n, features]."
+    data = few(photos, name) if name in ("side_on", "top_down") else pictures(photos, name, size)
+    weights = "DEFAULT" if arch == DEFAULT_ARCH else photos / "weights" / f"{arch}.pth"
+    body = build_model(arch, 2, weights, seed=0).body.eval()
     with torch.inference_mode():
         seen = [torch.cat([ConcatPool()(body(xb)) for xb in x.split(50)]) for x in (data.x, data.x_valid)]
     return Tensors(seen[0].clone(), data.y, seen[1].clone(), data.y_valid)
@@ -164,6 +173,13 @@ def squeezenet(data: Tensors, photos: Path) -> nn.Module:
     return build_model("squeezenet1_1", data.n_classes, photos / "weights" / "squeezenet1_1.pth")
 
 
+def lite0(data: Tensors) -> nn.Module:
+    "The default network, all of it to be trained but the batch norm of its body, as `Learner` does it."
+    model = build_model(DEFAULT_ARCH, data.n_classes)
+    unfreeze(layer_groups(model), norms=False)
+    return model
+
+
 def tasks(photos: Path) -> list[Task]:
     "Those that can be run: without the folder of photos, the ones on digits and drawn pictures."
     plain, normed, above = partial(cnn, norm=False), partial(cnn, norm=True), partial(drawn, domain="top_down")
@@ -177,7 +193,9 @@ def tasks(photos: Path) -> list[Task]:
              Task("drawn from the side, plain CNN", drawn, plain, "adamw", (2, 4)),
              Task("drawn from the side, CNN with batch norm", drawn, normed, "adamw", (2, 4)),
              Task("drawn from above, CNN with batch norm", above, normed, "adamw", (2, 4)),
-             Task("drawn from above, CNN with batch norm", above, normed, "sgd", (2, 4))]
+             Task("drawn from above, CNN with batch norm", above, normed, "sgd", (2, 4)),
+             Task("few from the side, frozen lite0", partial(features, name="side_on", arch=DEFAULT_ARCH), head, "adamw", bs=16),
+             Task("few from the side, whole lite0", few, lite0, "adamw", (1, 3), 16)]
     return found + (photo_tasks(photos) if (photos / "data").is_dir() else [])
 
 
@@ -185,7 +203,8 @@ def photo_tasks(photos: Path) -> list[Task]:
     "Heads on frozen pretrained bodies, a small network from nothing, and whole pretrained networks."
     frozen = [Task(f"{name}, frozen {arch}", partial(features, name=name, arch=arch), head, opt)
               for name, arch, opt in (("cats_dogs", "mobilenet_v2", "adamw"), ("cats_dogs", "squeezenet1_1", "sgd"),
-                                      ("rsscn7", "mobilenet_v2", "sgd"), ("rsscn7", "squeezenet1_1", "adamw"))]
+                                      ("rsscn7", "mobilenet_v2", "sgd"), ("rsscn7", "squeezenet1_1", "adamw"),
+                                      ("cats_dogs", DEFAULT_ARCH, "sgd"), ("rsscn7", DEFAULT_ARCH, "adamw"))]
     land, whole = partial(pictures, name="rsscn7"), partial(squeezenet, photos=photos)
     return frozen + [Task("rsscn7, CNN with batch norm", partial(land, size=32), partial(cnn, norm=True), "sgd", (2, 4)),
                      Task("rsscn7, whole squeezenet1_1", partial(land, size=48), whole, "adamw", (1, 3)),

@@ -1,5 +1,5 @@
-"""Take the pictures in docs/widgets anew: `python docs/screenshots.py` (needs Debian's chromium)."""
-import io
+"""Take the README's picture and those in docs/widgets anew: `python docs/screenshots.py [report] [widgets]` (needs Debian's
+chromium)."""
 import sys
 import tempfile
 from pathlib import Path
@@ -14,19 +14,52 @@ from lab import Lab  # noqa: E402
 CELLS = [f"""import sys; sys.path.insert(0, {str(ROOT)!r})
 from lessonkit import ImageData, Learner, sgdr, spread_lrs
 from lessonkit.widgets import AugmentPreview, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor
-data = ImageData("sample:side_on", size=64, progress=False)
-learn = Learner(data, "resnet10", weights=None)
-found = learn.find(lr_min=1e-6, progress=False)""",
+data = ImageData("sample:side_on", size=80, bs=16, per_class=32, progress=False)
+learn = Learner(data)
+found = learn.find(lr_min=1e-6, progress=False)
+learn.unfreeze()""",
          "LRPicker(found, learn)", "ScheduleExplorer(learn, 3, 1, 2, warmup=0.5)", "LayerGroups(learn)", "AugmentPreview(data)",
          "TrainMonitor(learn)", "history = learn.fit(sgdr(2, 1, 2), lr=spread_lrs(found.lr, 3, 3), progress=False)",
          "Replay(history, [g.name for g in learn.groups], step=70)"]
 NAMES = {1: "picker", 2: "explorer", 3: "panel", 4: "preview", 5: "monitor", 7: "replay"}
 
 
-def main():
-    from playwright.sync_api import sync_playwright
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
-        lab, browser = Lab(Path(folder)), playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+# What the README shows of the report, in two columns: the finder, what is still wrong; the layer lrs, the last size's curves.
+COLUMNS = """main { max-width: none; padding: 1.5rem 1.6rem; columns: 2; column-gap: 3.2rem; }
+section, figure { break-inside: avoid; } section { border: 0; padding: .6rem 0; } figure { margin: .5rem 0; }
+.scroll, .gone { display: none; } h1 { font-size: 1.45rem; }"""
+ARRANGE = """() => {
+    const [find, head, thaw, lrs, all, wrong, ...rest] = document.querySelectorAll("section");
+    const hide = things => things.forEach(thing => thing.classList.add("gone"));
+    hide([head, thaw, ...rest, wrong.querySelector("h2"), wrong.querySelector("figure"), all.querySelector("figure")]);
+    find.after(wrong);
+    lrs.style.breakBefore = "column";
+}"""
+
+
+def report(browser):
+    "docs/sample-run.png: the page of `lessonkit train --sample`."
+    from lessonkit.cli import main
+    with tempfile.TemporaryDirectory() as folder:
+        main(["train", "--sample", "--out", folder])
+        page = browser.new_page(viewport={"width": 1216, "height": 900})
+        page.goto((Path(folder) / "report.html").as_uri())
+        page.add_style_tag(content=COLUMNS)
+        page.evaluate(ARRANGE)
+        page.locator("main").screenshot(path=ROOT / "docs" / "sample-run.png")
+    keep_small(ROOT / "docs" / "sample-run.png", 200)
+
+
+def keep_small(path: Path, colours: int) -> None:
+    "Save a picture with few colours: a third of the bytes."
+    picture = Image.open(path).convert("RGB")
+    picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def widgets(browser):
+    "docs/widgets: each in a real JupyterLab, light and dark."
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        lab = Lab(Path(folder))
         nb = lab.open(browser, CELLS, "widgets.ipynb")
         for k in range(len(CELLS)):
             nb.run(k, timeout=400)
@@ -36,12 +69,20 @@ def main():
                 shown = nb.page.locator(".jp-Cell").nth(k).locator(".lk")
                 shown.scroll_into_view_if_needed()
                 nb.page.wait_for_timeout(300)
-                picture = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
-                colours = 160 if name == "preview" else 128            # fewer, and the marks lose theirs
-                picture.quantize(colours, dither=Image.Dither.NONE).save(ROOT / "docs" / "widgets" / f"{name}-{theme}.png", optimize=True)
-        browser.close()
+                path = ROOT / "docs" / "widgets" / f"{name}-{theme}.png"
+                shown.screenshot(path=path)
+                keep_small(path, 160 if name == "preview" else 128)    # fewer, and the marks lose theirs
         lab.close()
 
 
+def main(names: list[str]):
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        for name in names or ["report", "widgets"]:
+            {"report": report, "widgets": widgets}[name](browser)
+        browser.close()
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
