@@ -105,7 +105,8 @@ def write_report(five: FiveSteps, path: str | os.PathLike, title: str | None = N
     report = data.report
     page = template.render(
         title=title or f"{Path(report.root).name}: five steps to an image classifier", five=five, learn=learn, figures=figures,
-        metric=learn.metric, score=f"{five.score:.2%}" if learn.metric == "accuracy" else f"{five.score:.4f}", minutes=f"{five.seconds / 60:.1f}", report=report,
+        metric=learn.metric, score=f"{five.score:.2%}" if learn.metric == "accuracy" else f"{five.score:.4f}",
+        minutes=f"{five.seconds / 60:.1f}", report=report,
         train=report.counts("train"), valid=report.counts("valid"), results=_result_figures(five),
         arch=getattr(learn.model, "arch", type(learn.model).__name__), next_archs=next_archs(learn))
     return write_whole(path, page)
