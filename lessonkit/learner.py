@@ -110,9 +110,9 @@ class Learner:
     `stop.ask()` ends it after the update in flight, and `ended(history)`. Widgets add themselves.
     """
     def __init__(self, data, model: str | nn.Module = DEFAULT_ARCH, *, weights="DEFAULT", n_classes: int | None = None,
-                 n_groups: int = 3, loss_fn=F.cross_entropy, metrics=None, opt="adamw", weight_decay: float = 0.01, dropout: float = 0.25,
-                 train_norms: bool | None = None, precision: str = "auto", compile: bool = False, device=None,
-                 seed: int | None = 0):
+                 n_groups: int = 3, loss_fn=F.cross_entropy, metrics=None, opt="adamw",
+                 weight_decay: float = 0.01, dropout: float = 0.25, train_norms: bool | None = None,
+                 precision: str = "auto", compile: bool = False, device=None, seed: int | None = 0):
         self.data, self.loss_fn, self.opt, self.weight_decay = data, loss_fn, opt, weight_decay
         self.metrics = {"accuracy": accuracy} if metrics is None else dict(metrics)
         self.device = pick_device(device)

@@ -81,7 +81,7 @@ FALLS = "where the loss falls most steeply"
 
 
 def _pick(found: LRFind, lr: float, factor: float, pretrained: bool) -> tuple[float, str]:
-    "The lr for the whole network, and why, from its sweep and the head's `lr`, which it does not exceed if pretrained."
+    "The lr for the whole network, and why: from its sweep; at most the head's `lr` if pretrained."
     careful = lr * factor / 30 if pretrained else lr
     if "steepest" not in found.suggestions or (pretrained and found.lr < careful / 10):
         return careful, "from the head's, as the curve does not fall"
@@ -107,7 +107,7 @@ SEEN, MOST_EPOCHS = 1600, 24        # pictures of a class
 
 
 def _enough_epochs(per_class: float, cycle_len: int) -> int:
-    "Six epochs, or more where there are few pictures of each class: until about 1,600 of each were seen, in whole cycles."
+    "Six epochs, or more for few pictures: until about 1,600 of each class were seen, in whole cycles."
     return min(MOST_EPOCHS, max(6, cycle_len * round(SEEN / per_class / cycle_len)))
 
 # %% ../nbs/api/24_recipe.ipynb #6a99ee33
@@ -127,7 +127,7 @@ class Countdown:
     def text(self, part, fraction: float = 0.0) -> str:
         "The same in words, such as `about 1:20 left in all`."
         seconds = self.left(part, fraction)
-        return "" if seconds is None else f"about {seconds // 60:.0f}:{seconds % 60:02.0f} left in all"
+        return "" if seconds is None else "about {}:{:02} left in all".format(*divmod(round(seconds), 60))
 
 # %% ../nbs/api/24_recipe.ipynb #97e7b658
 class _Interrupted(Exception):
@@ -175,14 +175,14 @@ class _Run:
 
 # %% ../nbs/api/24_recipe.ipynb #94f21318
 FIND_HEAD, FIND_ALL = 60, 40        # updates of the two sweeps
-LEARN = 3                           # passes that a picture costs which is learnt from: forward, and twice that backward
+LEARN = 3                           # passes of a picture that is learnt from: forward, and twice that backward
 
 
 def _work(learn: Learner, sizes: list[int], schedules: list[Schedule], head_epochs: int) -> dict:
-    "The passes of pictures, times their area, that each part of the run takes at most; the sizes' parts by number."
+    "Passes of pictures, times their area, that each part takes at most; the parts of step 5 go by number."
     n_train, n_valid = (len(learn.data.items(split)) for split in ("train", "valid"))
-    frozen, bs, area = 1 if learn.pretrained else LEARN, learn.data.bs, sizes[0] ** 2
-    parts = {"find": FIND_HEAD * bs * frozen * area, "head": (head_epochs * n_train * frozen + n_valid) * area,
+    bs, area = learn.data.bs, sizes[0] ** 2
+    parts = {"find": FIND_HEAD * bs * area, "head": (head_epochs * n_train + n_valid) * area,
              "find again": FIND_ALL * bs * LEARN * area}
     return parts | {k: schedule.n_epochs * (LEARN * n_train + n_valid) * size ** 2
                     for k, (size, schedule) in enumerate(zip(sizes, schedules))}
@@ -192,7 +192,8 @@ def _find_lr(run: _Run) -> Step:
     run.begin(1, f"Find the learning rate ({run.sizes[0]} px, head only)")
     run.learn.freeze_to(-1)
     found = run.sweep(None, lr_min=1e-5, n_steps=FIND_HEAD)
-    run.lr, why = (found.lr, FALLS) if "steepest" in found.suggestions else (1e-3, "the usual one, as the curve does not fall")
+    usual = 1e-3, "the usual one, as the curve does not fall"
+    run.lr, why = (found.lr, FALLS) if "steepest" in found.suggestions else usual
     return Step(1, "Find the learning rate", f"learning rate {format_lr(run.lr)}, {why}", (found,))
 
 
@@ -211,14 +212,15 @@ def _unfreeze(run: _Run) -> Step:
     learn.unfreeze()
     found = run.sweep(spread_lrs(1.0, len(learn.groups), run.factor), lr_min=1e-6, lr_max=1.0, n_steps=FIND_ALL)
     run.full_lr, why = _pick(found, run.lr, run.factor, learn.pretrained)
-    return Step(3, "Unfreeze", f"{sum(g.n_params for g in learn.groups):,} weights in {len(learn.groups)} layer groups; "
-                f"lr {format_lr(run.full_lr)}, {why}", (found,))
+    weights = f"{sum(g.n_params for g in learn.groups):,} weights in {len(learn.groups)} layer groups"
+    return Step(3, "Unfreeze", f"{weights}; lr {format_lr(run.full_lr)}, {why}", (found,))
 
 
 def _spread(run: _Run) -> Step:
     run.begin(4, "Give each layer group its own learning rate")
     run.lrs = tuple(spread_lrs(run.full_lr, len(run.learn.groups), run.factor))
-    why = f"a factor of {run.factor:g} from group to group" if run.learn.pretrained else "the same for all, as nothing is pretrained"
+    why = (f"a factor of {run.factor:g} from group to group" if run.learn.pretrained
+           else "the same for all, as nothing is pretrained")
     return Step(4, "A learning rate for each layer group", f"{', '.join(map(format_lr, run.lrs))} ({why})")
 
 
@@ -258,7 +260,8 @@ def five_steps(data: ImageData, arch: str = DEFAULT_ARCH, weights="DEFAULT", *, 
     and TrainingError go to the caller.
     """
     began = time.perf_counter()
-    run = _ready(data, arch, weights, sizes, similarity, head_epochs, epochs, cycle_len, patience, say, progress, learner)
+    run = _ready(Learner(data, arch, weights=weights, **learner), sizes or [data.size], lr_factor(similarity),
+                 head_epochs, epochs, cycle_len, patience=patience, say=say, progress=progress)
     steps = []
     try:
         for step in (_find_lr, _train_head, _unfreeze, _spread, _train_all):
@@ -271,18 +274,17 @@ def five_steps(data: ImageData, arch: str = DEFAULT_ARCH, weights="DEFAULT", *, 
     return FiveSteps(run.learn, tuple(steps), run.learn.restore_best(), run.lrs, time.perf_counter() - began, run.ended)
 
 
-def _ready(data, arch, weights, sizes, similarity, head_epochs, epochs, cycle_len, patience, say, progress, learner) -> _Run:
+def _ready(learn: Learner, sizes: list[int], factor: float, head_epochs: int, epochs: int | None, cycle_len: int,
+           **options) -> _Run:
     "The run that was asked for. ValueError for what cannot be done, before a weight moves."
-    sizes = [check_number("size", s, 8, 2048, whole=True) for s in sizes or [data.size]]
-    for name, value in (("head_epochs", head_epochs), ("epochs", 1 if epochs is None else epochs), ("cycle_len", cycle_len)):
-        check_number(name, value, 1, whole=True)
-    factor = lr_factor(similarity)
-    data.size = sizes[0]
-    learn = Learner(data, arch, weights=weights, **learner)
+    data, per_class = learn.data, len(learn.data.items("train")) / len(learn.data.classes)
+    check_number("head_epochs", head_epochs, 1, whole=True)
+    check_number("cycle_len", cycle_len, 1, whole=True)
+    epochs = _enough_epochs(per_class, cycle_len) if epochs is None else check_number("epochs", epochs, 1, whole=True)
     for size in sizes:
-        check_size(learn.model, size)
-    epochs = _enough_epochs(len(data.items("train")) / len(data.classes), cycle_len) if epochs is None else epochs
-    cycle_mult = 1 if learn.pretrained else 2
+        check_size(learn.model, check_number("size", size, 8, 2048, whole=True))
+    data.size = sizes[0]
+    factor, cycle_mult = (factor, 1) if learn.pretrained else (1.0, 2)
     schedules = [sgdr(_cycles(n, cycle_len, cycle_mult), cycle_len, cycle_mult) for n in _share(epochs, len(sizes))]
     countdown = Countdown(_work(learn, sizes, schedules, head_epochs))
-    return _Run(learn, sizes, factor if learn.pretrained else 1.0, schedules, head_epochs, patience, say, progress, countdown)
+    return _Run(learn, sizes, factor, schedules, head_epochs, countdown=countdown, **options)

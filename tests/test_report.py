@@ -2,6 +2,7 @@
 import math
 import os
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -115,6 +116,8 @@ def test_a_countdown_knows_what_lies_ahead():
     countdown.began -= 100
     assert countdown.left("b") == pytest.approx(300, abs=1) and countdown.left("b", 0.5) == pytest.approx(60, abs=1)
     assert countdown.left("b", 1.0) == 0 and countdown.text("b", 1.0) == "about 0:00 left in all"
+    countdown.began = time.perf_counter() - 19.9
+    assert countdown.text("b") == "about 1:00 left in all"          # 59.7 s, which is not 0:60
 
 
 def test_how_long_is_left_is_said_with_each_step_and_falls(colours):
