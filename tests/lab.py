@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-NOTEBOOK = "() => window.jupyterapp.shell.currentWidget"
+NOTEBOOK = "() => window.jupyterapp?.shell?.currentWidget"      # a page that loads, or loads again, has no app yet
 
 
 class Lab:
