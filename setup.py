@@ -22,8 +22,9 @@ setup(
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={"dev": cfg["dev_requirements"].split(), "bench": cfg["bench_requirements"].split()},
-    packages=["lessonkit"],
-    package_data={"lessonkit": ["static/*"]},
+    packages=["lessonkit", "lessonkit.lessons"],
+    package_dir={"lessonkit": "lessonkit", "lessonkit.lessons": "nbs/lessons"},
+    package_data={"lessonkit": ["static/*"], "lessonkit.lessons": ["*.ipynb"]},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=[
         f"Development Status :: {STATUS[cfg['status']]}",

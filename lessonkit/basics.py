@@ -64,10 +64,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LESSONKIT_CACHE") or Path.home() / ".cache" / "lessonkit")
 
 # %% ../nbs/api/00_basics.ipynb #ca2aad2d
+class _Bar(tqdm):
+    "A bar that is gone when it ends, also before its time: a notebook's would stay, in red."
+    def close(self):
+        if not self.disable:
+            self.total = self.n
+        super().close()
+
+
 def progress_bar(iterable=None, *, total: int | None = None, desc: str = "", show: bool = True, unit: str = "it") -> tqdm:
     "A tqdm bar that goes when it is done, and shows only where someone can see it move: a notebook or a terminal."
     in_notebook = any("notebook" in c.__module__ for c in tqdm.__mro__)
-    return tqdm(iterable, total=total, desc=desc, unit=unit, leave=False, dynamic_ncols=True,
+    return _Bar(iterable, total=total, desc=desc, unit=unit, leave=False, dynamic_ncols=True,
                 disable=not (show and (in_notebook or sys.stderr.isatty())))
 
 # %% ../nbs/api/00_basics.ipynb #7ab3f8b5

@@ -1,6 +1,7 @@
 """A real JupyterLab in a real browser, for tests and benchmarks of the widgets."""
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,8 +16,8 @@ NOTEBOOK = "() => window.jupyterapp?.shell?.currentWidget"      # a page that lo
 
 class Lab:
     """A JupyterLab server of its own in `root`: `open` gives a page with a notebook. kernels: further kernels by name, each
-    with the folder whose packages it prefers."""
-    def __init__(self, root: Path, kernels: dict[str, Path] | None = None):
+    with the folder whose packages it prefers; command: what Python runs to start it, None for JupyterLab itself; env: for it."""
+    def __init__(self, root: Path, kernels: dict[str, Path] | None = None, command: list[str] | None = None, env: dict | None = None):
         self.root = root
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
@@ -34,14 +35,16 @@ class Lab:
                "JUPYTER_PATH": "share", "IPYTHONDIR": "ipython"}
         self.url = f"http://127.0.0.1:{port}"
         self.log = open(root / "lab.log", "w")
+        start = command or ["-m", "jupyterlab", f"--ServerApp.root_dir={root}", "--ip=127.0.0.1", "--IdentityProvider.token="]
         self.server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-             "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True",
-             f"--ServerApp.root_dir={root}"],
-            env=os.environ | {k: str(root / v) for k, v in own.items()}, stdout=self.log, stderr=self.log)
+            [sys.executable, *start, "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
+             "--LabApp.expose_app_in_browser=True"],
+            cwd=root, env=os.environ | {k: str(root / v) for k, v in own.items()} | (env or {}), stdout=self.log, stderr=self.log)
         for _ in range(300):
             try:
-                urllib.request.urlopen(f"{self.url}/api/status", timeout=1)
+                urllib.request.urlopen(f"{self.url}/api", timeout=1)
+                said = re.search(r"\?token=(\w+)", (root / "lab.log").read_text())
+                self.token = said[1] if command and said else ""
                 return
             except OSError:
                 time.sleep(0.2)
@@ -59,7 +62,7 @@ class Lab:
             nb.cells = [nbformat.v4.new_code_cell(c) for c in cells]
             nbformat.write(nb, self.root / name)
         page = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | context).new_page()
-        return Notebook(page, f"{self.url}/lab/tree/{name}?reset")
+        return Notebook(page, f"{self.url}/lab/tree/{name}?reset&token={self.token}")
 
 
 class Notebook:

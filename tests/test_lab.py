@@ -15,7 +15,7 @@ START = """import os
 os.environ["LESSONKIT_CACHE"] = {cache!r}
 import torch; torch.set_num_threads(1)
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit.widgets import AugmentPreview, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor
+from lessonkit.widgets import AugmentPreview, Bet, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor
 data = ImageData("sample:side_on", size=32, progress=False)
 learn = Learner(data, "resnet10", weights=None)"""
 FOUND = """from lessonkit.suggest import LRFind
@@ -44,9 +44,10 @@ def still(lab, browser, start):
     nb = lab.open(browser, [start + "\n" + FOUND, "picker = LRPicker(found, learn, try_steps=6); picker",
                             "explorer = ScheduleExplorer(learn, 3, 1, 2); explorer", "panel = LayerGroups(learn); panel",
                             "preview = AugmentPreview(data); preview",
-                            "h = learn.fit(sgdr(2, 1), lr=1e-3, progress=False); replay = Replay(h, panel.names); replay", ""],
+                            "h = learn.fit(sgdr(2, 1), lr=1e-3, progress=False); replay = Replay(h, panel.names); replay",
+                            "bet = Bet('Is it so?', ['yes', 'no, not at all']); bet", ""],
                   "still.ipynb")
-    for k in range(6):
+    for k in range(7):
         nb.run(k)
     yield nb
     assert not ours(nb.problems)
@@ -58,7 +59,7 @@ def ours(problems: list[str]) -> list[str]:
     return [text for text in problems if "blob:" in text]
 
 
-def ask(nb, expression: str, wanted=lambda text: True, k: int = 6) -> str:
+def ask(nb, expression: str, wanted=lambda text: True, k: int = 7) -> str:
     """The value of an expression in the kernel, through the last cell; asked again until it is as `wanted` (a text or a
     test), as widgets' messages and cells do not wait for each other."""
     fits = wanted if callable(wanted) else lambda text: text == wanted
@@ -183,6 +184,16 @@ def test_replay_scrubs_and_plays(still):
     ask(still, "replay.step", lambda step: 0 < int(step) <= 60)
 
 
+def test_a_bet_is_kept_and_shown_beside_the_outcome(still):
+    choice = cell(still, 6).get_by_role("radiogroup", name="Is it so?")
+    press(still, choice.get_by_role("radio", name="yes"), "Space", "ArrowRight")
+    ask(still, "bet.chosen", "no, not at all")
+    assert "Your bet: no, not at all." in cell(still, 6).inner_text()
+    ask(still, "bet.reveal('yes', 'So it is.').outcome", "yes")
+    until(still, 6, "It is not. What happened: yes. So it is.")
+    assert choice.get_by_role("radio", name="yes").is_disabled()
+
+
 def luminance(color: str) -> float:
     r, g, b = (int(v) / 255 for v in re.findall(r"\d+", color)[:3])
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
@@ -192,7 +203,7 @@ def luminance(color: str) -> float:
 def test_both_themes_can_be_read(still, theme):
     still.theme(theme)
     dark = theme.endswith("Dark")
-    for k in range(1, 6):
+    for k in range(1, 7):
         ink, paper = in_widget(still, k, "[getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
         assert (luminance(paper) < 0.2) == dark and abs(luminance(ink) - luminance(paper)) > 0.6
     line = still.page.evaluate("() => getComputedStyle(document.querySelector('.lk path.lk-curve')).stroke")
@@ -203,14 +214,14 @@ def test_a_narrow_window(still):
     still.page.set_viewport_size({"width": 480, "height": 900})
     still.command("application:toggle-left-area")
     still.page.wait_for_function("() => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk').clientWidth < 460")
-    for k in range(1, 6):
+    for k in range(1, 7):
         wide = in_widget(still, k, "[e.scrollWidth, e.clientWidth]")
         assert wide[0] <= wide[1] + 1, (k, wide)
     still.page.set_viewport_size({"width": 1280, "height": 1000})
 
 
 def test_every_control_has_a_name_and_the_focus_can_be_seen(still):
-    for k in range(1, 6):
+    for k in range(1, 7):
         assert in_widget(still, k, "[...e.querySelectorAll('input, button')].filter(c => !c.getAttribute('aria-label') "
                                    "&& !c.textContent.trim() && !c.closest('label')?.textContent.trim()).length") == 0
     press(still, cell(still, 1).get_by_role("slider", name="learning rate"), "ArrowLeft")
@@ -322,6 +333,20 @@ def test_pages_without_kernel_and_network(lab, browser, start):
         assert not problems and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert luminance(page.evaluate("getComputedStyle(document.querySelector('.lk')).backgroundColor")) < 0.2
     context.close()
+
+
+def test_on_a_page_the_bet_and_its_outcome_find_each_other(browser, tmp_path):
+    from lessonkit.widgets import Bet
+    bet = Bet("Is it so?", ["yes", "no"])
+    body = bet.to_html() + bet.reveal("no").to_html()
+    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8><body>{body}</body>", encoding="utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator(".lk").nth(1).wait_for()
+    assert "You made no bet. What happened: no." in page.locator(".lk").nth(1).inner_text()
+    page.locator(".lk").nth(0).get_by_role("radio", name="yes").check()
+    assert "Your bet: yes. It is not. What happened: no." in page.locator(".lk").nth(1).inner_text()
+    page.close()
 
 
 def test_a_notebook_as_html_scrubs(lab, browser, start):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "nbs" / "api").glob("*.ipynb"))
 MODULES = [n.stem.split("_", 1)[1] for n in NOTEBOOKS]
 LAZY = {"torchvision", "timm", "huggingface_hub", "matplotlib", "ipywidgets", "anywidget", "IPython", "jupyterlab", "jinja2"}
-WIDGETS = ("widget", "monitor", "preview", "widgets")              # nobody imports these but a notebook that shows some
+WIDGETS = ("widget", "monitor", "preview", "bet", "widgets")              # nobody imports these but a notebook that shows some
 
 
 def tool(name):

@@ -26,11 +26,12 @@ from lessonkit.schedule import sgdr
 from lessonkit.suggest import LRFind
 from lessonkit.train import History, TrainingError
 from lessonkit.widget import read_esm, read_static
-from lessonkit.widgets import AugmentPreview, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor
+from lessonkit.widgets import AugmentPreview, Bet, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor
 
 JS = Path(__file__).parent / "js"
 STATIC = Path(__file__).parents[1] / "lessonkit" / "static"
-FILES = ["lr_picker.js", "schedule_explorer.js", "layer_groups.js", "augment_preview.js", "train_monitor.js", "replay.js"]
+FILES = ["lr_picker.js", "schedule_explorer.js", "layer_groups.js", "augment_preview.js", "train_monitor.js", "replay.js",
+         "bet.js"]
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="needs node")
 
 
@@ -117,7 +118,7 @@ def test_one_module_a_widget(name, tmp_path):
 def every_widget(learn, found):
     history = learn.fit(sgdr(1, 1), lr=1e-3, progress=False)
     return [LRPicker(found, learn), ScheduleExplorer(learn), LayerGroups(learn), AugmentPreview(learn.data), TrainMonitor(learn),
-            Replay(history)]
+            Replay(history), Bet("Which?", ["A", "B"])]
 
 
 def test_each_is_also_a_picture_and_a_page(learn, found, tmp_path):
@@ -278,6 +279,16 @@ def test_the_preview_shows_what_training_gets(colours):
 
 
 # TrainMonitor and Replay
+
+def test_a_bet_needs_answers_that_differ_and_an_outcome_among_them():
+    for options in (["A"], ["A", "A"], list("ABCDEFG")):
+        with pytest.raises(ValueError, match="2 to 6"):
+            Bet("Which?", options)
+    bet = Bet("Which?", ["A", "B"])
+    with pytest.raises(ValueError, match="one of A, B"):
+        bet.reveal("C")
+    assert bet.reveal("A", "Because.") is bet and (bet.outcome, bet.why) == ("A", "Because.") and "what happened: A" in repr(bet)
+
 
 def test_a_monitored_run_is_the_same_run(colours):
     runs = []

@@ -9,6 +9,7 @@ import { key, nearestSheet } from "../../lessonkit/static/augment_preview.js";
 import { countUpTo, lossTop, place, upTo } from "../../lessonkit/static/run.js";
 import { buttons } from "../../lessonkit/static/train_monitor.js";
 import { playedTo } from "../../lessonkit/static/replay.js";
+import { verdict } from "../../lessonkit/static/bet.js";
 
 test("numbers are written as people write them", () => {
   assert.deepEqual([3.2e-4, 0.01, 1e-5, 0, 0.0012, 12, 1e-7].map(formatLr), ["3.2e-4", "0.01", "1e-5", "0", "0.0012", "12", "1e-7"]);
@@ -107,4 +108,12 @@ test("buttons and playing", () => {
   assert.equal(buttons("paused").pauseText, "go on");
   assert.equal(playedTo(0, 6, 100), 50);
   assert.equal(playedTo(90, 99, 100), 100);
+});
+
+test("a bet is told beside what happened", () => {
+  assert.equal(verdict("", "", ""), "Make your bet before you go on.");
+  assert.equal(verdict("A", "", ""), "Your bet: A.");
+  assert.equal(verdict("A", "A", "By far."), "Your bet: A. It is right. What happened: A. By far.");
+  assert.equal(verdict("A", "B", ""), "Your bet: A. It is not. What happened: B.");
+  assert.equal(verdict("", "B", ""), "You made no bet. What happened: B.");
 });

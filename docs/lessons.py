@@ -1,0 +1,118 @@
+"""`python docs/lessons.py [NAME ...]`: run lessons from a fresh kernel and keep what they show; with --seeds N, run each N
+times with other seeds and keep its findings in docs/lessons.json."""
+import argparse
+import base64
+import io
+import json
+import os
+import re
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+from nbclient import NotebookClient
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+LESSONS, RESULTS = ROOT / "nbs" / "lessons", ROOT / "docs" / "lessons.json"
+DROPPED = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
+FINDINGS = "import json; print('findings ' + json.dumps(findings))"
+
+
+def chosen(names: list[str]) -> list[Path]:
+    "The lessons whose file names begin with one of the names; all if there are none. SystemExit: no such lesson."
+    lessons = sorted(LESSONS.glob("*.ipynb"))
+    found = [p for p in lessons if not names or p.name.startswith(tuple(names))]
+    if not found:
+        raise SystemExit(f"no lesson begins with {', '.join(names)}: there are {', '.join(p.name for p in lessons)}")
+    return found
+
+
+def run(nb, seed: int | None = None) -> tuple[list[float], dict]:
+    "Run the cells in a kernel of its own, in an empty folder; seconds of each code cell, and the lesson's `findings`."
+    nb.cells.append(nbformat.v4.new_code_cell(FINDINGS))
+    for cell in nb.cells if seed is not None else []:
+        cell.source = re.sub(r"^SEED = \d+", f"SEED = {seed}", cell.source, flags=re.M)
+    seconds, began = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "matplotlibrc").write_text("figure.dpi: 72\n")        # small pictures: these are only kept
+        client = NotebookClient(nb, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}},
+                                on_cell_execute=lambda **_: began.append(time.perf_counter()),
+                                on_cell_executed=lambda **_: seconds.append(time.perf_counter() - began[-1]))
+        client.execute()
+    last = nb.cells.pop()
+    return seconds[:-1], json.loads(last.outputs[-1].text.removeprefix("findings "))
+
+
+def _small(png: str) -> str:
+    "A PNG in as few colours as it needs: 32 for curves on white, 64 for pictures."
+    out, picture = io.BytesIO(), Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    colours = 32 if (np.asarray(picture) == 255).all(-1).mean() > 0.5 else 64
+    picture.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+def _keep(outputs: list) -> list:
+    "The outputs without the pages of widgets and progress bars, streams in one piece each."
+    kept = []
+    for out in outputs:
+        data = out.get("data", {})
+        if any([data.pop(name, None) for name in DROPPED]):
+            data.pop("text/html", None)
+            if "image/png" not in data:                            # a bar
+                continue
+        elif "image/png" in data:                                  # a widget's picture is small already
+            data["image/png"] = _small(data["image/png"])
+        if kept and out.output_type == "stream" == kept[-1].output_type and out.name == kept[-1].name:
+            kept[-1].text += out.text
+        else:
+            kept.append(out)
+    return kept
+
+
+def keep_outputs(nb) -> None:
+    "Leave pictures and text of the outputs, and no widget state."
+    nb.metadata.pop("widgets", None)
+    nb.metadata.pop("language_info", None)
+    for cell in nb.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = _keep(cell.outputs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python docs/lessons.py", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="beginnings of file names, such as 01 (default: all)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="run with seeds 0 to N-1 and keep the findings, not the outputs")
+    options = parser.parse_args()
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    for path in chosen(options.names):
+        if options.seeds:
+            measure(path, options.seeds)
+        else:
+            nb = nbformat.read(path, 4)
+            seconds, _ = run(nb)
+            keep_outputs(nb)
+            nbformat.write(nb, path)
+            print(f"{path.name}: {sum(seconds):.0f} s, longest cell {max(seconds):.0f} s, {path.stat().st_size / 1024:.0f} KB")
+
+
+def measure(path: Path, n: int) -> None:
+    "Run a lesson with n seeds; its findings and seconds go into docs/lessons.json."
+    runs = [run(nbformat.read(path, 4), seed) for seed in range(n)]
+    findings = {name: [found[name] for _, found in runs] for name in runs[0][1]}
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept[path.stem] = {"command": f"python docs/lessons.py {path.stem[:2]} --seeds {n}",
+                       "seconds": [round(sum(seconds), 1) for seconds, _ in runs],
+                       "longest_cell": [round(max(seconds), 1) for seconds, _ in runs], "findings": findings}
+    RESULTS.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+    print(path.stem, kept[path.stem]["seconds"])
+    for name, values in findings.items():
+        print(f"  {name}: median {statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})")
+
+
+if __name__ == "__main__":
+    main()
