@@ -48,9 +48,9 @@ def run(nb, seed: int | None = None) -> tuple[list[float], dict]:
 
 
 def _small(png: str) -> str:
-    "A PNG in as few colours as it needs: 32 for curves on white, 64 for pictures."
+    "A PNG in as few colours as it needs: 24 for curves on white, 40 for pictures."
     out, picture = io.BytesIO(), Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    colours = 32 if (np.asarray(picture) == 255).all(-1).mean() > 0.5 else 64
+    colours = 24 if (np.asarray(picture) == 255).all(-1).mean() > 0.5 else 40
     picture.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     return base64.b64encode(out.getvalue()).decode()
 

@@ -293,6 +293,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'lessonkit.lab': { 'lessonkit.lab._beside': ('api/lab.html#_beside', 'lessonkit/lab.py'),
                                'lessonkit.lab._fingerprint': ('api/lab.html#_fingerprint', 'lessonkit/lab.py'),
                                'lessonkit.lab._read_kept': ('api/lab.html#_read_kept', 'lessonkit/lab.py'),
+                               'lessonkit.lab._without_outputs': ('api/lab.html#_without_outputs', 'lessonkit/lab.py'),
                                'lessonkit.lab.copy_lessons': ('api/lab.html#copy_lessons', 'lessonkit/lab.py'),
                                'lessonkit.lab.lab_command': ('api/lab.html#lab_command', 'lessonkit/lab.py'),
                                'lessonkit.lab.open_lab': ('api/lab.html#open_lab', 'lessonkit/lab.py'),

@@ -6,6 +6,8 @@
 __all__ = ['Bet']
 
 # %% ../nbs/api/29_bet.ipynb #703ef261
+import textwrap
+
 from matplotlib.figure import Figure
 from traitlets import Bool, List, Unicode
 
@@ -41,8 +43,9 @@ class Bet(Widget):
     def figure(self):
         lines = [f"{'●' if o == self.chosen else '○'} {o}{'   ← what happened' if o == self.outcome else ''}"
                  for o in self.options]
-        figure = Figure((6.4, 0.3 + 0.27 * (1 + len(lines))))
-        figure.text(0.02, 0.98, "\n".join([self.question, *lines]), va="top", fontsize=10, linespacing=1.6, wrap=True)
+        lines = [self.question, *lines, *textwrap.wrap(self.why, 90)]
+        figure = Figure((6.4, 0.1 + 0.23 * len(lines)))
+        figure.text(0.02, 0.98, "\n".join(lines), va="top", fontsize=9, linespacing=1.6)
         return figure
 
     def __repr__(self):

@@ -21,12 +21,21 @@ from .basics import write_whole
 FIRST = "01_lr_finder.ipynb"
 
 
+def _without_outputs(content: bytes) -> bytes:
+    "A notebook's file with its code cells not yet run."
+    notebook = json.loads(content)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
+
+
 def read_lessons() -> dict[str, bytes]:
-    "The lessons of this version by file name. FileNotFoundError: the package has none."
+    "The lessons of this version by file name, without outputs. FileNotFoundError: the package has none."
     package = files("lessonkit")
     for folder in (package / "lessons", Path(str(package)).parent / "nbs" / "lessons"):
         if folder.is_dir():
-            found = {f.name: f.read_bytes() for f in folder.iterdir() if f.name.endswith(".ipynb")}
+            found = {f.name: _without_outputs(f.read_bytes()) for f in folder.iterdir() if f.name.endswith(".ipynb")}
             if found:
                 return dict(sorted(found.items()))
     raise FileNotFoundError(f"there are no lessons in {package}: install lessonkit anew")
