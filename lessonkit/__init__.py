@@ -2,7 +2,7 @@
 from .augment import PRESETS, Augment
 from .data import ImageData
 from .datasets import DATASETS
-from .evaluate import confusion_matrix, get_answers, most_wrong
+from .evaluate import average_answers, average_weights, confusion_matrix, flatness, get_answers, most_wrong
 from .find import lr_find
 from .folders import DataError, check_folder
 from .learner import Learner
@@ -18,7 +18,7 @@ from .train import History, TrainingError, accuracy
 
 __all__ = [
     "DATASETS", "DataError", "Augment", "History", "ImageData", "LRFind", "Learner", "PRESETS", "Schedule", "TrainingError",
-    "accuracy", "build_model", "check_folder", "confusion_matrix", "five_steps", "freeze_to", "get_answers", "layer_groups",
-    "load_model", "lr_find", "make_opt", "most_wrong", "no_trace", "one_cycle", "param_groups", "save_model", "sgdr",
-    "spread_lrs", "sweep", "unfreeze", "write_samples",
+    "accuracy", "average_answers", "average_weights", "build_model", "check_folder", "confusion_matrix", "five_steps",
+    "flatness", "freeze_to", "get_answers", "layer_groups", "load_model", "lr_find", "make_opt", "most_wrong", "no_trace",
+    "one_cycle", "param_groups", "save_model", "sgdr", "spread_lrs", "sweep", "unfreeze", "write_samples",
 ]

@@ -16,7 +16,7 @@ from pathlib import Path
 from .augment import Plan, plan
 from .basics import write_whole
 from .data import ImageData
-from .evaluate import confusion_matrix, get_answers, most_wrong
+from .evaluate import confusion_matrix, most_wrong
 from .pictures import load_picture
 from .plot import plot_confusion, plot_history, plot_layer_lrs, plot_lr_find, plot_pictures
 from .recipe import FiveSteps
@@ -65,7 +65,7 @@ def augmented(data: ImageData, n_pictures: int = 2, n_each: int = 6, seed: int =
 def _result_figures(five: FiveSteps) -> list[tuple[str, str]]:
     "What the best network takes for what, and the pictures it is most wrong about."
     learn, classes = five.learner, five.learner.data.classes
-    answers = get_answers(learn.model, learn.valid_dl, learn.device, learn.precision)
+    answers = learn.answers()
     matrix = confusion_matrix(answers, len(classes)).tolist()
     side = min(9, max(3.4, 1.4 + 0.5 * len(classes)))
     figures = [("Rows: what the pictures show. Columns: what the network says.",

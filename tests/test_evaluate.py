@@ -1,0 +1,130 @@
+"""Several networks together, and the flatness of where one stands: against torch's own averaging and by hand."""
+import copy
+
+import pytest
+import torch
+from conftest import shared
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+
+from lessonkit.data import ImageData
+from lessonkit.evaluate import Answers, average_answers, average_weights, flatness, get_answers
+from lessonkit.learner import Learner
+from lessonkit.schedule import sgdr
+
+
+def small(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+@pytest.fixture
+def dl():
+    g = torch.Generator().manual_seed(0)
+    return [(torch.randn(8, 3, 12, 12, generator=g), torch.randint(2, (8,), generator=g)) for _ in range(3)]
+
+
+def test_weights_are_averaged_as_torch_does():
+    models = [small(k) for k in range(3)]
+    for k, model in enumerate(models):
+        model[1].num_batches_tracked += k
+    theirs = AveragedModel(models[0], use_buffers=True)
+    for model in models:
+        theirs.update_parameters(model)
+    ours = average_weights([m.state_dict() for m in models])
+    expected = theirs.module.state_dict()
+    assert all(torch.allclose(ours[name], expected[name], atol=1e-6) for name in ours if ours[name].is_floating_point())
+    assert ours["1.num_batches_tracked"] == 2 and ours["0.weight"].dtype == torch.float32
+
+
+def test_predictions_are_averaged_picture_by_picture(dl):
+    answers = [get_answers(small(k), dl) for k in range(3)]
+    mean = average_answers(answers)
+    for k in range(len(mean.labels)):
+        assert torch.allclose(mean.probs[k], sum(a.probs[k] for a in answers) / 3)
+    assert average_answers(answers[:1]).probs.equal(answers[0].probs)
+
+
+def test_what_does_not_belong_together_is_refused(dl):
+    answers = get_answers(small(0), dl)
+    for wrong in ([], [answers, Answers(answers.probs, answers.labels.flip(0))], [answers, Answers(answers.probs[:5], answers.labels[:5])]):
+        with pytest.raises(ValueError, match="same pictures"):
+            average_answers(wrong)
+    for wrong in ([], [small(0).state_dict(), nn.Linear(2, 2).state_dict()]):
+        with pytest.raises(ValueError, match="same model"):
+            average_weights(wrong)
+
+
+def test_flatness_is_the_loss_a_step_away_and_leaves_no_trace(dl):
+    model = small(1)
+    before, rng = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    losses = flatness(model, dl, (0, 0.5), n=2, seed=7)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items()) and torch.equal(rng, torch.get_rng_state())
+    assert losses == flatness(model, dl, (0, 0.5), n=2, seed=7) != flatness(model, dl, (0, 0.5), n=2, seed=8)
+    model.eval()
+    plain = sum(F.cross_entropy(model(xb), yb).item() for xb, yb in dl) / 3
+    assert losses[0] == pytest.approx(plain, rel=1e-5)
+    g, total = torch.Generator().manual_seed(7), 0.0
+    for k in range(4):                                             # the directions of radius 0 come first
+        other = copy.deepcopy(model)
+        for p in (other[0].weight, other[5].weight):
+            step = torch.randn(p.shape, generator=g)
+            for row in range(len(p)):
+                step[row] *= p[row].norm() / step[row].norm()
+            p.data += 0.5 * step if k >= 2 else 0
+        total += sum(F.cross_entropy(other(xb), yb).item() for xb, yb in dl) / 3 if k >= 2 else 0
+    assert losses[1] == pytest.approx(total / 2, rel=1e-4)
+
+
+def test_flatness_does_not_depend_on_the_scale_of_a_filter(dl):
+    "A ReLU network whose first layer is ten times larger and whose last is ten times smaller is the same function."
+    torch.manual_seed(0)
+    one = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2, bias=False))
+    two = copy.deepcopy(one)
+    two[0].weight.data *= 10
+    two[4].weight.data /= 10
+    assert flatness(one, dl, (0.3,)) == pytest.approx(flatness(two, dl, (0.3,)), rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"radii": (-0.1,)}, {"n": 0}, {"radii": (float("nan"),)}])
+def test_steps_that_cannot_be_made(dl, options):
+    model = small(0)
+    before = model[0].weight.detach().clone()
+    with pytest.raises(ValueError):
+        flatness(model, dl, **options)
+    assert torch.equal(before, model[0].weight)
+
+
+def test_the_weights_come_back_after_an_error(dl):
+    model = small(0)
+    before = model[0].weight.detach().clone()
+
+    def broken(logits, labels):
+        raise RuntimeError("broken")
+    with pytest.raises(RuntimeError, match="broken"):
+        flatness(model, dl, loss_fn=broken)
+    assert torch.equal(before, model[0].weight)
+
+
+def test_a_learner_answers_with_the_weights_of_a_snapshot(colours):
+    learn = Learner(ImageData(colours, size=32, bs=8, progress=False), "resnet10", weights=None)
+    learn.fit(sgdr(3, 1), lr=1e-2, snapshots=True, progress=False)
+    now = learn.answers()
+    assert torch.equal(now.probs, learn.answers(learn.snapshots[-1]).probs) and len(learn.snapshots) == 3
+    first, mean = learn.answers(learn.snapshots[0]), learn.answers(average_weights(learn.snapshots))
+    assert not torch.equal(first.probs, now.probs) and not torch.equal(mean.probs, now.probs)
+    assert torch.equal(now.probs, learn.answers().probs)           # and its own are back
+    fresh = copy.deepcopy(learn.model)
+    fresh.load_state_dict(learn.snapshots[0])
+    assert torch.equal(first.probs, get_answers(fresh, learn.valid_dl).probs)
+
+
+def test_a_frozen_body_answers_from_its_features_with_any_head():
+    learn = Learner(ImageData(shared("data", "cats_dogs"), size=64, bs=32, per_class=8, augment="none", progress=False))
+    learn.fit(sgdr(2, 1), lr=3e-3, snapshots=True, progress=False)
+    for state in learn.snapshots:
+        fresh = copy.deepcopy(learn.model)
+        fresh.load_state_dict(state)
+        expected = get_answers(fresh, learn.valid_dl)
+        assert torch.allclose(learn.answers(state).probs, expected.probs, atol=2e-4)
