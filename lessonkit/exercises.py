@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from . import tasks_01
 from .basics import write_whole
 from .task import Again, Task
+from .tasks_01 import TASKS as TASKS_01
 
 # %% ../nbs/api/33_exercises.ipynb #9c5552e1
 _COLORS = {"question": "#1a73c8", "right": "#118a5e", "again": "#c44e00", "hint": "#946400", "solution": "#7a4fa3"}
@@ -53,7 +53,7 @@ class Note:
 
 # %% ../nbs/api/33_exercises.ipynb #cddcc135
 PROGRESS = "progress.json"
-TASKS: dict[str, Task] = {**tasks_01.TASKS}
+TASKS: dict[str, Task] = {**TASKS_01}
 
 
 def _read_progress() -> dict[str, dict]:
