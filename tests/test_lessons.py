@@ -27,7 +27,6 @@ from lessonkit.task import Again
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "nbs" / "lessons").glob("*.ipynb"))
-IN_BROWSER = ("01",)                                               # these run in JupyterLab, the others in a bare kernel
 
 
 # what the reader opens
@@ -59,7 +58,7 @@ def test_a_lesson_keeps_its_evidence_and_no_noise(path):
         assert not any("widget" in mime for mime in o.get("data", {}))
 
 
-@pytest.mark.parametrize("path", [p for p in LESSONS if not p.stem.startswith(IN_BROWSER)], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_a_lesson_runs_from_a_fresh_kernel(path, tmp_path):
     nb = nbformat.read(path, 4)
     NotebookClient(nb, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
