@@ -39,15 +39,16 @@ def photos(options, *parts: str) -> Path:
     "A file or folder among the photos and weights. Skip where it is absent."
     path = Path(options.photos).joinpath(*parts)
     if not path.exists():
-        raise Skip(f"needs {'/'.join(parts)} in {options.photos}, which is not there: give another place with --photos")
+        raise Skip(f"needs {'/'.join(parts)} in {options.photos}, which is not there: give another place "
+                   "with --photos")
     return path
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one contestant took. seconds: the median; ratio: the median of its time over the reference's, taken round by
-    round, low and high the 10th and 90th percentile of these; target: such as "<= 1.01", of the ratio, and whether it is
-    met (None: no target)."""
+    """What one contestant took. seconds: the median; ratio: the median of its time over the reference's,
+    taken round by round, low and high the 10th and 90th percentile of these; target: such as "<= 1.01", of
+    the ratio, and whether it is met (None: no target)."""
     case: str
     name: str
     unit: str
@@ -63,10 +64,11 @@ class Row:
 
 
 def race(contestants: dict[str, Callable], rounds: int, warmup: int = 1) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Let the contestants run in turns, the order rotated in each round: (seconds of every round by name, why by name
-    for those that are skipped).
+    """Let the contestants run in turns, the order rotated in each round: (seconds of every round by name, why
+    by name for those that are skipped).
 
-    A contestant is a function without arguments that gets everything ready and returns what is timed, another function.
+    A contestant is a function without arguments that gets everything ready and returns what is timed, another
+    function.
     """
     times, skipped = {name: [] for name in contestants}, {}
     for k in range(-warmup, rounds):
@@ -140,7 +142,8 @@ def merged(results: list[dict]) -> dict:
 
 @contextmanager
 def terminal():
-    "Standard output and error are a pseudo terminal that someone reads, so that every contestant draws its progress bar."
+    """Standard output and error are a pseudo terminal that someone reads, so that every contestant draws its
+    progress bar."""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (40, 120))
     reader = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -167,7 +170,8 @@ def threads(n: int):
 
 
 def alone(n_threads: int, function: Callable, *args, **kwargs):
-    "What `function` returns, called in a fresh process: what one contestant does to a process is not another's business."
+    """What `function` returns, called in a fresh process: what one contestant does to a process is not
+    another's business."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(seeded, n_threads, function, args, kwargs).result()
 

@@ -1,4 +1,5 @@
-"""From a folder of photos to batches that a network can learn from: read, cut to size, augmented, normalised."""
+"""From a folder of photos to batches that a network can learn from: read, cut to size, augmented,
+normalised."""
 import os
 import shutil
 import tempfile
@@ -109,8 +110,8 @@ def contestants(folder, size: int, first: bool) -> dict:
 
 
 def run(options) -> dict:
-    """Seconds a picture, 64, 128 and 224 px, of the first epoch (from the folder on, train and valid) and of a later one
-    (train); two threads or two worker processes."""
+    """Seconds a picture, 64, 128 and 224 px, of the first epoch (from the folder on, train and valid) and of
+    a later one (train); two threads or two worker processes."""
     folder, results = photos(options, "data", "cats_dogs"), []
     with threads(options.threads or min(2, os.cpu_count() or 1)), tempfile.TemporaryDirectory() as temporary:
         if options.quick:

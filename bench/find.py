@@ -1,4 +1,5 @@
-"""A hundred steps of the learning rate finder, everything put back afterwards, against a hundred bare steps."""
+"""A hundred steps of the learning rate finder, everything put back afterwards, against a hundred bare
+steps."""
 import logging
 import tempfile
 import warnings

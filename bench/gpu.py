@@ -1,4 +1,5 @@
-"""Training on a GPU: pictures a second from a folder of JPEGs, against a bare loop that has its batches on the device."""
+"""Training on a GPU: pictures a second from a folder of JPEGs, against a bare loop that has its batches on
+the device."""
 import tempfile
 import threading
 import time
@@ -15,7 +16,7 @@ from .common import Row, Skip, compare, merged, peer, result, terminal
 from .data import some_photos
 from .peers import fastai_dls
 
-LR, TARGET = 1e-4, "<= 1.111"                                      # at least 0.9 of the bare loop's pictures a second
+LR, TARGET = 1e-4, "<= 1.111"  # at least 0.9 of the bare loop's pictures a second
 
 
 def draw_photos(folder: Path, n: int) -> Path:

@@ -64,7 +64,8 @@ def epochs(folder, weights, n_threads: int, rounds: int, later: int) -> list[dic
 
 
 def one_pass(folder) -> float:
-    "Seconds of one pass of the training pictures through the frozen body, the batches made before: the least of three."
+    """Seconds of one pass of the training pictures through the frozen body, the batches made before: the
+    least of three."""
     learn = Learner(ImageData(folder, size=SIZE, augment="none", bs=BS, progress=False), device="cpu")
     batches, seconds = [xb.clone() for xb, _ in learn.train_dl], []
     for _ in range(3):
@@ -77,7 +78,8 @@ def one_pass(folder) -> float:
 
 
 def probe(folder) -> tuple[float, float]:
-    "Accuracy of scikit-learn's logistic regression on what the frozen body makes of the pictures, and its standard error."
+    """Accuracy of scikit-learn's logistic regression on what the frozen body makes of the pictures, and its
+    standard error."""
     peer("sklearn")
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -92,8 +94,8 @@ def probe(folder) -> tuple[float, float]:
 
 
 def to_level(folder, level: float, augment: str) -> tuple[float | None, float]:
-    """From the folder on, with an empty cache: the finder, then the head in cycles of an epoch. (Seconds until the
-    accuracy is `level`, None for never; the best accuracy of six epochs.)"""
+    """From the folder on, with an empty cache: the finder, then the head in cycles of an epoch. (Seconds
+    until the accuracy is `level`, None for never; the best accuracy of six epochs.)"""
     began, reached, best = time.perf_counter(), None, 0.0
     with FreshCache():
         learn = Learner(ImageData(folder, size=SIZE, augment=augment, bs=BS, progress=False), device="cpu")
@@ -107,8 +109,8 @@ def to_level(folder, level: float, augment: str) -> tuple[float | None, float]:
 
 
 def limit(folder, n_threads: int) -> dict:
-    """The head phase from the folder to a linear probe's accuracy, less its standard error, in passes of the training
-    pictures through the body."""
+    """The head phase from the folder to a linear probe's accuracy, less its standard error, in passes of the
+    training pictures through the body."""
     case, unit = f"efficientnet_lite0 {SIZE} px, folder to linear probe", alone(n_threads, one_pass, folder)
     score, error = alone(n_threads, probe, folder)
     found, skipped = [Row(case, "one pass", "s", unit, 1.0, 1.0, 1.0, "one pass", note=f"the probe has {score:.4f}")], {}
@@ -158,7 +160,8 @@ def formats(options) -> list[dict]:
 
 
 def run(options) -> dict:
-    "Seconds a training picture of an epoch with its evaluation, two threads or two workers; then the formats."
+    """Seconds a training picture of an epoch with its evaluation, two threads or two workers; then the
+    formats."""
     folder, weights = photos(options, "data", "cats_dogs"), photos(options, "weights", f"{ARCH}.pth")
     n_threads, results = options.threads or min(2, os.cpu_count() or 1), []
     with threads(n_threads), tempfile.TemporaryDirectory() as temporary:

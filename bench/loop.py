@@ -1,4 +1,5 @@
-"""A step of the loop, with its progress bar, its record and its schedule, against a bare loop on the same batches."""
+"""A step of the loop, with its progress bar, its record and its schedule, against a bare loop on the same
+batches."""
 import logging
 import warnings
 from collections.abc import Callable
@@ -30,7 +31,8 @@ class Loader:
 
 @dataclass(frozen=True)
 class Case:
-    "A network and its batches; opt: of torch, with torch's own defaults but for lr, momentum and weight decay."
+    """A network and its batches; opt: of torch, with torch's own defaults but for lr, momentum and weight
+    decay."""
     name: str
     model: Callable[[], nn.Module]
     opt: str

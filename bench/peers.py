@@ -9,7 +9,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def torchvision_dl(folder, size: int, bs: int, workers: int, train: bool = True):
-    "torchvision's ImageFolder and v2 transforms: about lessonkit's side_on without its perspective, or centre crops."
+    """torchvision's ImageFolder and v2 transforms: about lessonkit's side_on without its perspective, or
+    centre crops."""
     peer("torchvision")
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import InterpolationMode, v2
@@ -31,8 +32,8 @@ def fastai_dls(folder, size: int, bs: int, workers: int, stats=(MEAN, STD)):
 
 
 def fastai_learner(dls, arch: str, weights, **options):
-    """fastai's vision_learner on `weights`, a .pth file, or DEFAULT for efficientnet_lite0's own; its body is frozen but
-    for batch norm (see its train_bn)."""
+    """fastai's vision_learner on `weights`, a .pth file, or DEFAULT for efficientnet_lite0's own; its body is
+    frozen but for batch norm (see its train_bn)."""
     peer("fastai.vision.all")
     import fastai.callback.progress
     import fastai.callback.schedule  # noqa: F401

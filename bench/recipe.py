@@ -1,6 +1,8 @@
-"""From a folder of photos to an accuracy: the five steps against fastai's lr_find and fine_tune, each run once.
+"""From a folder of photos to an accuracy: the five steps against fastai's lr_find and fine_tune, each run
+once.
 
-The clock starts before the data set is looked at, and runs through the finder and every evaluation; imports do not count.
+The clock starts before the data set is looked at, and runs through the finder and every evaluation; imports
+do not count.
 """
 import os
 import tempfile

@@ -1,10 +1,11 @@
 """How good is the lr that a finder suggests? Ours and the peers' rules against a grid of learning rates.
 
-Small tasks (pictures x network x optimizer x frozen or not) are trained briefly at each half decade of lr and at the lr
-that each rule suggests, from three seeds. Regret: the best mean accuracy over the grid minus the mean accuracy at the
-suggestions, in points. It may be negative: a suggestion can lie between two points of the grid. A training whose loss
-is not finite counts as a guess; where a rule has no answer its library's usual lr, 1e-3, is trained. The peers run
-through their own packages with their own defaults, on the same networks, optimizers and batches.
+Small tasks (pictures x network x optimizer x frozen or not) are trained briefly at each half decade of lr and
+at the lr that each rule suggests, from three seeds. Regret: the best mean accuracy over the grid minus the
+mean accuracy at the suggestions, in points. It may be negative: a suggestion can lie between two points of
+the grid. A training whose loss is not finite counts as a guess; where a rule has no answer its library's
+usual lr, 1e-3, is trained. The peers run through their own packages with their own defaults, on the same
+networks, optimizers and batches.
 """
 import argparse
 import contextlib
@@ -35,13 +36,14 @@ from .common import threads
 
 SEEDS = (0, 1, 2)
 GRID = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-10, 3))         # half decades, 1e-5 to 10
-NO_ANSWER = 1e-3                                                           # the usual lr of all four libraries
-LIMIT = 1.0                                                                 # points of mean regret that our rule may have
+NO_ANSWER = 1e-3  # the usual lr of all four libraries
+LIMIT = 1.0  # points of mean regret that our rule may have
 
 
 @dataclass(frozen=True)
 class Task:
-    "What is trained: `data(photos folder)` gives Tensors, `net(data)` a module; cycles: number and epochs of each."
+    """What is trained: `data(photos folder)` gives Tensors, `net(data)` a module; cycles: number and epochs
+    of each."""
     name: str
     data: Callable
     net: Callable
@@ -78,8 +80,8 @@ def digits(photos: Path) -> Tensors:
 
 
 def tensors(path, size: int) -> Tensors:
-    """Every picture of a folder as it is seen without augmentation, [n, 3, size, size]; two of five for validation
-    where the folder has no part for it."""
+    """Every picture of a folder as it is seen without augmentation, [n, 3, size, size]; two of five for
+    validation where the folder has no part for it."""
     data = ImageData(path, size=size, augment="none", valid=0.4, progress=False)
     parts = []
     for dl in (data.train_dl(), data.valid_dl()):
@@ -110,7 +112,8 @@ def few(photos: Path, domain: str = "side_on", size: int = 64) -> Tensors:
 
 @cache
 def features(photos: Path, name: str, arch: str, size: int = 96) -> Tensors:
-    "What a frozen pretrained body makes of photos (of the built-in pictures for the name of a domain), pooled: [n, features]."
+    """What a frozen pretrained body makes of photos (of the built-in pictures for the name of a domain),
+    pooled: [n, features]."""
     data = few(photos, name) if name in ("side_on", "top_down") else pictures(photos, name, size)
     weights = "DEFAULT" if arch == DEFAULT_ARCH else photos / "weights" / f"{arch}.pth"
     body = build_model(arch, 2, weights, seed=0).body.eval()
@@ -346,7 +349,8 @@ def quiet():
 
 
 def measure(task: Task, photos: Path, seeds=SEEDS, grid=GRID) -> dict:
-    "One task as a row: accuracy over the grid, and for each rule the lrs, the accuracy and the regret in points."
+    """One task as a row: accuracy over the grid, and for each rule the lrs, the accuracy and the regret in
+    points."""
     data = task.data(photos)
     score = cache(lambda lr, seed: train(task, data, lr, seed))
     curve = [float(np.mean([score(lr, seed) for seed in seeds])) for lr in grid]
@@ -360,7 +364,8 @@ def measure(task: Task, photos: Path, seeds=SEEDS, grid=GRID) -> dict:
 
 
 def summary(rows: list[dict]) -> dict[str, dict]:
-    "For each rule mean, median and highest regret, where that was, and how often it had no answer; the best rule first."
+    """For each rule mean, median and highest regret, where that was, and how often it had no answer; the best
+    rule first."""
     result = {}
     for rule in rows[0]["regret"]:
         regrets = [row["regret"][rule] for row in rows]
@@ -397,7 +402,8 @@ def result(tasks: list[dict], judge: bool = True) -> dict:
 
 
 def run(options: argparse.Namespace) -> dict:
-    "Mean regret of every rule over all tasks (`options.quick`: two of them, one seed, whole decades); one thread."
+    """Mean regret of every rule over all tasks (`options.quick`: two of them, one seed, whole decades); one
+    thread."""
     folder = Path(options.photos)
     with threads(1):
         chosen = [t for t in tasks(folder) if options.case in f"{t.name}, {t.opt}"]

@@ -1,4 +1,5 @@
-"""From a key press to the redrawn curve in a real JupyterLab, beside ipywidgets and matplotlib; and what a monitor costs."""
+"""From a key press to the redrawn curve in a real JupyterLab, beside ipywidgets and matplotlib; and what a
+monitor costs."""
 import json
 import os
 import shutil
@@ -62,14 +63,15 @@ CLOCK = """([cell, picture]) => { window.lkTimes = [];
 
 
 def press(nb, slider, n: int, patience: float) -> list[float]:
-    "Seconds from each of `n` key presses to the redrawn curve; those without an answer in `patience` seconds are left out."
+    """Seconds from each of `n` key presses to the redrawn curve; those without an answer in `patience`
+    seconds are left out."""
     slider.focus()
     for _ in range(n):
         done = nb.page.evaluate("window.lkTimes.length")
         nb.page.keyboard.press("ArrowRight")
         try:
             nb.page.wait_for_function("n => window.lkTimes.length > n", arg=done, timeout=patience * 1000, polling=20)
-        except Exception:                                          # playwright's timeout, which its own module names
+        except Exception:  # playwright's timeout, which its own module names
             return []
     return [t / 1000 for t in nb.page.evaluate("window.lkTimes")]
 
@@ -99,7 +101,8 @@ def median_row(case: str, name: str, times: list[float], target: str = "") -> Ro
 
 
 def run(options) -> dict:
-    "Seconds from a key press to the redrawn curve of 600 points, beside `interact`; then a monitored epoch against a plain one."
+    """Seconds from a key press to the redrawn curve of 600 points, beside `interact`; then a monitored epoch
+    against a plain one."""
     if not os.path.exists(CHROMIUM):
         raise Skip("needs Debian's chromium")
     try:

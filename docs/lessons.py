@@ -1,5 +1,5 @@
-"""`python docs/lessons.py [NAME ...]`: run lessons from a fresh kernel and keep what they show; with --seeds N, run each N
-times with other seeds and keep its findings in docs/lessons.json."""
+"""`python docs/lessons.py [NAME ...]`: run lessons from a fresh kernel and keep what they show; with --seeds
+N, run each N times with other seeds and keep its findings in docs/lessons.json."""
 import argparse
 import base64
 import io
@@ -23,23 +23,27 @@ FINDINGS = "import json; print('findings ' + json.dumps(findings))"
 
 
 def chosen(names: list[str]) -> list[Path]:
-    "The lessons whose file names begin with one of the names; all if there are none. SystemExit: no such lesson."
+    """The lessons whose file names begin with one of the names; all if there are none. SystemExit: no such
+    lesson."""
     lessons = sorted(LESSONS.glob("*.ipynb"))
     found = [p for p in lessons if not names or p.name.startswith(tuple(names))]
     if not found:
-        raise SystemExit(f"no lesson begins with {', '.join(names)}: there are {', '.join(p.name for p in lessons)}")
+        raise SystemExit(f"no lesson begins with {', '.join(names)}: there are "
+                         f"{', '.join(p.name for p in lessons)}")
     return found
 
 
 def run(nb, seed: int | None = None) -> tuple[list[float], dict]:
-    "Run the cells in a kernel of its own, in an empty folder; seconds of each code cell, and the lesson's `findings`."
+    """Run the cells in a kernel of its own, in an empty folder; seconds of each code cell, and the lesson's
+    `findings`."""
     nb.cells.append(nbformat.v4.new_code_cell(FINDINGS))
     for cell in nb.cells if seed is not None else []:
         cell.source = re.sub(r"^SEED = \d+", f"SEED = {seed}", cell.source, flags=re.M)
     seconds, began = [], []
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "matplotlibrc").write_text("figure.dpi: 72\n")        # small pictures: these are only kept
-        client = NotebookClient(nb, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}},
+        (Path(folder) / "matplotlibrc").write_text("figure.dpi: 72\n")  # small pictures: these are only kept
+        client = NotebookClient(nb, timeout=300, kernel_name="python3",
+                                resources={"metadata": {"path": folder}},
                                 on_cell_execute=lambda **_: began.append(time.perf_counter()),
                                 on_cell_executed=lambda **_: seconds.append(time.perf_counter() - began[-1]))
         client.execute()
@@ -85,8 +89,10 @@ def keep_outputs(nb) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser("python docs/lessons.py", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="beginnings of file names, such as 01 (default: all)")
-    parser.add_argument("--seeds", type=int, metavar="N", help="run with seeds 0 to N-1 and keep the findings, not the outputs")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="beginnings of file names, such as 01 "
+                                                                 "(default: all)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="run with seeds 0 to N-1 and keep the "
+                                                               "findings, not the outputs")
     options = parser.parse_args()
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     for path in chosen(options.names):
@@ -97,7 +103,8 @@ def main() -> None:
             seconds, _ = run(nb)
             keep_outputs(nb)
             nbformat.write(nb, path)
-            print(f"{path.name}: {sum(seconds):.0f} s, longest cell {max(seconds):.0f} s, {path.stat().st_size / 1024:.0f} KB")
+            print(f"{path.name}: {sum(seconds):.0f} s, longest cell {max(seconds):.0f} s, "
+                  f"{path.stat().st_size / 1024:.0f} KB")
 
 
 def measure(path: Path, n: int) -> None:

@@ -1,5 +1,5 @@
-"""Take the README's picture and those in docs/widgets anew: `python docs/screenshots.py [report] [widgets]` (needs Debian's
-chromium)."""
+"""Take the README's picture and those in docs/widgets anew: `python docs/screenshots.py [report] [widgets]`
+(needs Debian's chromium)."""
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +19,8 @@ learn = Learner(data)
 found = learn.find(lr_min=1e-6, progress=False)
 learn.unfreeze()""",
          "LRPicker(found, learn)", "ScheduleExplorer(learn, 3, 1, 2, warmup=0.5)", "LayerGroups(learn)", "AugmentPreview(data)",
-         "TrainMonitor(learn)", "history = learn.fit(sgdr(2, 1, 2), lr=spread_lrs(found.lr, 3, 3), progress=False)",
+         "TrainMonitor(learn)", "history = learn.fit(sgdr(2, 1, 2), lr=spread_lrs(found.lr, 3, 3), "
+                                "progress=False)",
          "Replay(history, [g.name for g in learn.groups], step=70)"]
 NAMES = {1: "picker", 2: "explorer", 3: "panel", 4: "preview", 5: "monitor", 7: "replay"}
 

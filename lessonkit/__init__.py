@@ -17,8 +17,9 @@ from .trace import no_trace
 from .train import History, TrainingError, accuracy
 
 __all__ = [
-    "DATASETS", "DataError", "Augment", "History", "ImageData", "LRFind", "Learner", "PRESETS", "Schedule", "TrainingError",
-    "accuracy", "average_answers", "average_weights", "build_model", "check_folder", "confusion_matrix", "five_steps",
-    "flatness", "freeze_to", "get_answers", "layer_groups", "load_model", "lr_find", "make_opt", "most_wrong", "no_trace",
-    "one_cycle", "param_groups", "save_model", "sgdr", "spread_lrs", "sweep", "unfreeze", "write_samples",
+    "DATASETS", "DataError", "Augment", "History", "ImageData", "LRFind", "Learner", "PRESETS", "Schedule",
+    "TrainingError", "accuracy", "average_answers", "average_weights", "build_model", "check_folder",
+    "confusion_matrix", "five_steps", "flatness", "freeze_to", "get_answers", "layer_groups", "load_model",
+    "lr_find", "make_opt", "most_wrong", "no_trace", "one_cycle", "param_groups", "save_model", "sgdr",
+    "spread_lrs", "sweep", "unfreeze", "write_samples",
 ]

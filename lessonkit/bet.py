@@ -20,8 +20,8 @@ class Bet(Widget):
     question: what will happen; options: 2 to 6 different answers. ValueError for fewer, more, or two alike.
     """
     _esm = read_esm("bet.js")
-    question, options, chosen = Unicode().tag(sync=True), List(Unicode()).tag(sync=True), Unicode().tag(sync=True)
-    outcome, why, page = Unicode().tag(sync=True), Unicode().tag(sync=True), Bool(False).tag(sync=True)
+    question, chosen, outcome, why = (Unicode().tag(sync=True) for _ in range(4))
+    options, page = List(Unicode()).tag(sync=True), Bool(False).tag(sync=True)
 
     def __init__(self, question: str, options: list[str], **more):
         options = [str(option) for option in options]
@@ -30,7 +30,8 @@ class Bet(Widget):
         super().__init__(question=question, options=options, **more)
 
     def reveal(self, outcome: str, why: str = "") -> "Bet":
-        "Say what happened, one of the options, and why; the widget itself, to be shown. ValueError for another answer."
+        """Say what happened, one of the options, and why; the widget itself, to be shown. ValueError for
+        another answer."""
         if str(outcome) not in self.options:
             raise ValueError(f"outcome={outcome!r}: it must be one of {', '.join(self.options)}")
         with self.hold_sync():
@@ -41,7 +42,7 @@ class Bet(Widget):
         return super().page_state() | {"page": True}
 
     def figure(self):
-        lines = [f"{'●' if o == self.chosen else '○'} {o}{'   ← what happened' if o == self.outcome else ''}"
+        lines = [("● " if o == self.chosen else "○ ") + o + ("   ← what happened" if o == self.outcome else "")
                  for o in self.options]
         lines = [self.question, *lines, *textwrap.wrap(self.why, 90)]
         figure = Figure((6.4, 0.1 + 0.23 * len(lines)))
@@ -49,5 +50,6 @@ class Bet(Widget):
         return figure
 
     def __repr__(self):
-        end = f"; what happened: {self.outcome}" if self.outcome else ""
-        return f"Bet({self.question} [{' | '.join(self.options)}]{f'; your bet: {self.chosen}' if self.chosen else ''}{end})"
+        chosen = f"; your bet: {self.chosen}" if self.chosen else ""
+        outcome = f"; what happened: {self.outcome}" if self.outcome else ""
+        return f"Bet({self.question} [{' | '.join(self.options)}]{chosen}{outcome})"

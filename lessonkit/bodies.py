@@ -25,8 +25,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Body:
-    """A network without its classifier. net: gives [n, n_features, h, w] of pictures if `maps`, else [n, n_features];
-    mean, std: the normalisation its weights want; fixed_size: the only size of pictures it takes, px (None: any)."""
+    """A network without its classifier. net: gives [n, n_features, h, w] of pictures if `maps`, else [n,
+    n_features]; mean, std: the normalisation its weights want; fixed_size: the only size of pictures it
+    takes, px (None: any)."""
     net: nn.Module
     n_features: int
     maps: bool
@@ -56,8 +57,9 @@ def read_weights(path: str | os.PathLike) -> tuple[dict, dict]:
                 return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:
-        raise ValueError(f"{path} cannot be read as weights ({type(e).__name__}: {str(e).splitlines()[0][:200]}): "
-                         "a state dict of tensors is needed, saved as .safetensors or with torch.save") from e
+        raise ValueError(f"{path} cannot be read as weights ({type(e).__name__}: "
+                         f"{str(e).splitlines()[0][:200]}): a state dict of tensors is needed, saved as "
+                         ".safetensors or with torch.save") from e
     for key in ("state_dict", "model"):
         state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
@@ -69,8 +71,9 @@ TOPS = ("fc", "classifier", "head", "heads", "AuxLogits", "aux1", "aux2")      #
 
 
 def fill(net: nn.Module, state: dict, arch: str, source, tops: tuple[str, ...] = TOPS) -> None:
-    """Put the tensors of `state` into `net`, whose classifier (the modules `tops`) may differ. ValueError when they are
-    another network's; `arch` and `source` are what the message calls the network and where the tensors are from."""
+    """Put the tensors of `state` into `net`, whose classifier (the modules `tops`) may differ. ValueError
+    when they are another network's; `arch` and `source` are what the message calls the network and where the
+    tensors are from."""
     own, inside = net.state_dict(), tuple(f"{t}." for t in tops)
     body = {k for k in own if not k.startswith(inside) and not k.endswith("num_batches_tracked")}
     missing = sorted(k for k in body if k not in state)
@@ -92,7 +95,8 @@ def _local_file(arch: str, *names: str) -> Path | None:
 
 
 def _fill_from_file(net: nn.Module, path, arch: str, tops: tuple[str, ...] = TOPS) -> dict:
-    "Fill `net` from a file; the normalisation that the file's metadata names, as `mean` and `std`, if it does."
+    """Fill `net` from a file; the normalisation that the file's metadata names, as `mean` and `std`, if it
+    does."""
     state, meta = read_weights(path)
     fill(net, state, arch, path, tops)
     return {k: tuple(json.loads(meta[k])) for k in ("mean", "std")} if {"mean", "std"} <= meta.keys() else {}
@@ -111,7 +115,8 @@ def _chain(net: nn.Module) -> nn.Sequential | None:
 
 
 def split_body(net: nn.Module) -> tuple[nn.Module, int, bool]:
-    """A torchvision classifier without its classifier: (body, number of features, whether they are maps to pool).
+    """A torchvision classifier without its classifier: (body, number of features, whether they are maps to
+    pool).
 
     ValueError where there is no linear layer to take off.
     """
@@ -122,7 +127,8 @@ def split_body(net: nn.Module) -> tuple[nn.Module, int, bool]:
             return chain, chain(torch.zeros(1, 3, 64, 64)).shape[1], True
     linear = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Linear) and not name.startswith("Aux")]
     if not linear:
-        raise ValueError(f"{type(net).__name__} has no linear layer at its end: build the head yourself and pass the module")
+        raise ValueError(f"{type(net).__name__} has no linear layer at its end: build the head yourself and "
+                         "pass the module")
     name, last = linear[-1]
     net.set_submodule(name, nn.Identity())
     return net, last.in_features, False
@@ -172,7 +178,8 @@ def _torchvision_body(arch: str, weights) -> Body:
 
 
 def _torchvision_source(arch: str, enum, weights: str):
-    "(torchvision's entry for `weights`, the file to read or None for a download). ValueError: no such weights."
+    """(torchvision's entry for `weights`, the file to read or None for a download). ValueError: no such
+    weights."""
     names = ["DEFAULT", *enum.__members__] if enum else []
     if weights in names:
         value = enum.DEFAULT if weights == "DEFAULT" else enum[weights]
@@ -190,14 +197,15 @@ def _no_such_weights(arch: str, weights: str, names: list[str]) -> ValueError:
 def _no_network(arch: str, error: Exception, fetch: str) -> ConnectionError:
     "What to say where weights cannot be fetched; fetch: what to get on another machine."
     return ConnectionError(
-        f"the {arch} weights could not be fetched ({error}). Without a network: take arch {DEFAULT_ARCH}, whose "
-        f"weights came with lessonkit; or fetch {fetch} on a machine that has a network, then give that file as "
-        "weights, or put it into a folder and set LESSONKIT_WEIGHTS to the folder; or train from nothing with "
-        "weights none")
+        f"the {arch} weights could not be fetched ({error}). Without a network: take arch {DEFAULT_ARCH}, "
+        f"whose weights came with lessonkit; or fetch {fetch} on a machine that has a network, then give "
+        "that file as weights, or put it into a folder and set LESSONKIT_WEIGHTS to the folder; or train "
+        "from nothing with weights none")
 
 
 def _download(arch: str, value) -> dict:
-    "The state dict of torchvision's weights, fetched or from torch's cache. ConnectionError says what to do instead."
+    """The state dict of torchvision's weights, fetched or from torch's cache. ConnectionError says what to do
+    instead."""
     try:
         return value.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as e:
@@ -244,12 +252,13 @@ def _hub_answers() -> bool:
     try:
         get_session().head(constants.ENDPOINT, timeout=5)
         return True
-    except Exception:                                              # each release of the client has errors of its own
+    except Exception:  # each release of the client has errors of its own
         return False
 
 
 def _fetched(name: str, arch: str) -> nn.Module:
-    "timm's network `name` with its weights, fetched or from the hub's cache. ConnectionError says what to do instead."
+    """timm's network `name` with its weights, fetched or from the hub's cache. ConnectionError says what to
+    do instead."""
     import timm
     from huggingface_hub import constants
     offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE or not _hub_answers()
@@ -302,8 +311,8 @@ def lite0_file() -> Path:
     folder = Path(spec.submodule_search_locations[0]) if spec else None
     path = folder / "models" / "efficientnet-lite0-57934424.pth" if folder else None
     if path is None or not path.is_file():
-        raise FileNotFoundError(f"the weights of {DEFAULT_ARCH} are not there (the package {LITE0_PACKAGE} has them): "
-                                f"{again}; or train from nothing with weights none")
+        raise FileNotFoundError(f"the weights of {DEFAULT_ARCH} are not there (the package {LITE0_PACKAGE} "
+                                f"has them): {again}; or train from nothing with weights none")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != LITE0_SHA256:
         raise ValueError(f"{path} is not the file it should be (SHA-256 {found[:12]}..., not "
@@ -324,10 +333,10 @@ def _fill_from_wheel(net: nn.Module) -> None:
 def load_body(arch: str = DEFAULT_ARCH, weights: str | os.PathLike | None = "DEFAULT") -> Body:
     """The body of `arch` with `weights`.
 
-    arch: `efficientnet_lite0`, whose weights come with lessonkit; a classifier of torchvision, such as `resnet34`; or
-    `timm/NAME`, any of timm's. weights: DEFAULT, or another name of torchvision's or timm's (IMAGENET1K_V1, a1_in1k),
-    which are fetched once; the path of a .pth or .safetensors file; None or "none". ValueError, FileNotFoundError or
-    ConnectionError, each with the way out.
+    arch: `efficientnet_lite0`, whose weights come with lessonkit; a classifier of torchvision, such as
+    `resnet34`; or `timm/NAME`, any of timm's. weights: DEFAULT, or another name of torchvision's or timm's
+    (IMAGENET1K_V1, a1_in1k), which are fetched once; the path of a .pth or .safetensors file; None or "none".
+    ValueError, FileNotFoundError or ConnectionError, each with the way out.
     """
     of_timm = arch == DEFAULT_ARCH or arch.startswith("timm/")
     return _timm_body(arch, weights) if of_timm else _torchvision_body(arch, weights)

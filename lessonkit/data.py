@@ -37,7 +37,8 @@ def batch_bounds(n: int, bs: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    "One batch to make: which items (positions in a list of them), how each is transformed (None: centre crop), the size in px."
+    """One batch to make: which items (positions in a list of them), how each is transformed (None: centre
+    crop), the size in px."""
     index: np.ndarray
     drawn: Plan | None
     size: int
@@ -68,16 +69,18 @@ class _OnCPU:
 
 
 def _readable(get: Callable, plan: BatchPlan) -> tuple[list[int], list[np.ndarray]]:
-    "The pictures of a plan, and their positions in it; those that cannot be read any more are left out. DataError: all."
+    """The pictures of a plan, and their positions in it; those that cannot be read any more are left out.
+    DataError: all."""
     found = [(k, p) for k, i in enumerate(plan.index) if (p := get(i, plan.short)) is not None]
     if not found:
-        raise DataError(f"none of the {len(plan.index)} pictures of a batch can be read any more: is the folder still there?")
+        raise DataError(f"none of the {len(plan.index)} pictures of a batch can be read any more: is the "
+                        "folder still there?")
     return [k for k, _ in found], [p for _, p in found]
 
 
 class _OnDevice:
-    """Makes batches on a GPU (`device`): from pictures that lie there, all `n_items` of them, if they take at most half
-    of its free memory; else each batch's pictures are sent there from pinned memory."""
+    """Makes batches on a GPU (`device`): from pictures that lie there, all `n_items` of them, if they take at
+    most half of its free memory; else each batch's pictures are sent there from pinned memory."""
     def __init__(self, get: Callable, n_items: int, device: torch.device):
         self.get, self.n_items, self.device, self.resident, self.lock = get, n_items, device, {}, threading.Lock()
 
@@ -101,7 +104,8 @@ class _OnDevice:
         return sample(*sent, plan.size), keep
 
     def load(self, short: int):
-        "Every picture, on the device: (pixels, table, the table's row of each item or -1). None if they do not fit."
+        """Every picture, on the device: (pixels, table, the table's row of each item or -1). None if they do
+        not fit."""
         with ThreadPoolExecutor(THREADS) as pool:
             pictures = list(pool.map(lambda i: self.get(i, short), range(self.n_items)))
         here = [i for i, p in enumerate(pictures) if p is not None]
@@ -115,11 +119,13 @@ class _OnDevice:
 
 # %% ../nbs/api/11_data.ipynb #39a85d15
 class Batches:
-    """Batches (xb [bs, 3, size, size] normalised float32, yb [bs] int64) of a data set; iterate it once an epoch.
+    """Batches (xb [bs, 3, size, size] normalised float32, yb [bs] int64) of a data set; iterate it once an
+    epoch.
 
-    data: an `ImageData`, whose `size` is read anew each epoch; items: which pictures; shuffle: a new order and new
-    augmentation in every epoch; device: where the batches are made. `epoch` counts them, and `state_dict` and
-    `load_state_dict` carry it over a restart. A batch's memory is used again when nobody holds it any more.
+    data: an `ImageData`, whose `size` is read anew each epoch; items: which pictures; shuffle: a new order
+    and new augmentation in every epoch; device: where the batches are made. `epoch` counts them, and
+    `state_dict` and `load_state_dict` carry it over a restart. A batch's memory is used again when nobody
+    holds it any more.
     """
     def __init__(self, data: "ImageData", items: list[Item], shuffle: bool, augment, mean: tuple, std: tuple, device="cpu"):
         self.data, self.items, self.shuffle, self.augment = data, items, shuffle, get_preset(augment)
@@ -153,7 +159,7 @@ class Batches:
     def make(self, plans: list[BatchPlan]):
         "Make these batches one after the other, the next ones ahead: (positions of the items, xb, yb) each."
         stream = _SideStream(self.device)
-        if self._maker is None:                                    # it holds memory, so it stays from epoch to epoch
+        if self._maker is None:  # it holds memory, so it stays from epoch to epoch
             self._maker = _OnCPU(self._get) if self.device.type == "cpu" else _OnDevice(self._get, self.n, self.device)
 
         def work(p: BatchPlan):
@@ -195,7 +201,8 @@ class Batches:
 
 
 class _SideStream:
-    "On a GPU the next batch is made beside the training, on a stream of its own; elsewhere there is nothing to do."
+    """On a GPU the next batch is made beside the training, on a stream of its own; elsewhere there is nothing
+    to do."""
     def __init__(self, device: torch.device):
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -218,13 +225,13 @@ class _SideStream:
 class ImageData:
     """The pictures of a folder as batches.
 
-    path: a folder with `train` and `valid`, or with the class folders alone; `sample:side_on` and `sample:top_down` for
-    the built-in pictures; or the name of a public data set (see `DATASETS`). size: of the pictures in a batch, in px;
-    augment: a preset or an `Augment`; per_class: at most so many training pictures of each class, drawn by the seed (None:
-    all); fixed: draw the augmentation once, not anew in every epoch (a frozen body then
-    works once for all epochs); bs: pictures in a batch (fewer where there are fewer); valid, seed: part and seed of the
-    split, and seed of order and augmentation; cache_bytes: of decoded pictures on disk (see `Pictures`). DataError where
-    the folder cannot be trained on.
+    path: a folder with `train` and `valid`, or with the class folders alone; `sample:side_on` and
+    `sample:top_down` for the built-in pictures; or the name of a public data set (see `DATASETS`). size: of
+    the pictures in a batch, in px; augment: a preset or an `Augment`; per_class: at most so many training
+    pictures of each class, drawn by the seed (None: all); fixed: draw the augmentation once, not anew in
+    every epoch (a frozen body then works once for all epochs); bs: pictures in a batch (fewer where there are
+    fewer); valid, seed: part and seed of the split, and seed of order and augmentation; cache_bytes: of
+    decoded pictures on disk (see `Pictures`). DataError where the folder cannot be trained on.
     """
     def __init__(self, path: str | os.PathLike, size: int = 128, augment="side_on", bs: int = 32, valid: float = 0.2,
                  seed: int = 0, fixed: bool = False, cache_bytes: int | None = None, progress: bool = True,
@@ -268,5 +275,5 @@ class ImageData:
 
     def __repr__(self):
         n = {s: len(self.items(s)) for s in ("train", "valid")}
-        return (f"ImageData({self.report.root}: {n['train']:,} + {n['valid']:,} pictures, {len(self.classes)} classes, "
-                f"{self.size} px, augment {self.augment.name})")
+        return (f"ImageData({self.report.root}: {n['train']:,} + {n['valid']:,} pictures, "
+                f"{len(self.classes)} classes, {self.size} px, augment {self.augment.name})")

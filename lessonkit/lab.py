@@ -35,9 +35,9 @@ def read_lessons() -> dict[str, bytes]:
     package = files("lessonkit")
     for folder in (package / "lessons", Path(str(package)).parent / "nbs" / "lessons"):
         if folder.is_dir():
-            found = {f.name: _without_outputs(f.read_bytes()) for f in folder.iterdir() if f.name.endswith(".ipynb")}
+            found = sorted((f.name, f) for f in folder.iterdir() if f.name.endswith(".ipynb"))
             if found:
-                return dict(sorted(found.items()))
+                return {name: _without_outputs(file.read_bytes()) for name, file in found}
     raise FileNotFoundError(f"there are no lessons in {package}: install lessonkit anew")
 
 # %% ../nbs/api/34_lab.ipynb #8f4b0818
@@ -49,7 +49,8 @@ def _fingerprint(content: bytes) -> str:
 
 
 def _read_kept(path: Path) -> dict[str, str]:
-    "The fingerprints that are kept. None of a damaged file: then every lesson that is there counts as the reader's."
+    """The fingerprints that are kept. None of a damaged file: then every lesson that is there counts as the
+    reader's."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return kept if isinstance(kept, dict) else {}
@@ -63,11 +64,13 @@ def _beside(path: Path) -> Path:
     return next(p for p in names if not p.exists())
 
 
-def copy_lessons(folder: str | os.PathLike, update: bool = False, lessons: Mapping[str, bytes] | None = None) -> list[str]:
-    """Copy the lessons into a folder and say, a line each, what was done. A file that is there stays as it is.
+def copy_lessons(folder: str | os.PathLike, update: bool = False,
+                 lessons: Mapping[str, bytes] | None = None) -> list[str]:
+    """Copy the lessons into a folder and say, a line each, what was done. A file that is there stays as it
+    is.
 
-    update: a lesson that is newer than the one handed over replaces it if it was not touched, else comes beside it.
-    OSError: the folder cannot be written to.
+    update: a lesson that is newer than the one handed over replaces it if it was not touched, else comes
+    beside it. OSError: the folder cannot be written to.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,8 +90,8 @@ def copy_lessons(folder: str | os.PathLike, update: bool = False, lessons: Mappi
         lines.append(f"{path.name}: {f'new, beside your {name}' if touched else 'new'}")
         given[name] = new
     write_whole(kept, given)
-    more = f"{newer} lesson{'s' * (newer != 1)} here may be older than this lessonkit: lessonkit lab --update brings the new ones"
-    return lines + ([f"{more}, beside yours"] if newer else [])
+    more = f"{newer} lesson{'s' * (newer != 1)} here may be older than this lessonkit: "
+    return lines + ([f"{more}lessonkit lab --update brings the new ones, beside yours"] if newer else [])
 
 # %% ../nbs/api/34_lab.ipynb #a138b6f4
 def lab_command(folder: str | os.PathLike, extra: list[str]) -> list[str]:

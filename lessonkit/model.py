@@ -26,7 +26,8 @@ class ConcatPool(nn.Module):
 
 
 def new_head(n_features: int, n_classes: int, pool: bool = True, dropout: float = 0.25) -> nn.Sequential:
-    "Batch norm, dropout and one linear layer, after average+max pooling if the body ends in feature maps (`pool`)."
+    """Batch norm, dropout and one linear layer, after average+max pooling if the body ends in feature maps
+    (`pool`)."""
     n = 2 * n_features if pool else n_features
     layers = [("pool", ConcatPool())] if pool else []
     layers += [("norm", nn.BatchNorm1d(n)), ("dropout", nn.Dropout(dropout)), ("linear", nn.Linear(n, n_classes))]
@@ -34,11 +35,12 @@ def new_head(n_features: int, n_classes: int, pool: bool = True, dropout: float 
 
 # %% ../nbs/api/13_model.ipynb #2e785d14
 class Classifier(nn.Module):
-    """A `body` that sees and a `head` that decides: logits [n, n_classes] of normalised pictures [n, 3, size, size], or of
-    what `features` made of them.
+    """A `body` that sees and a `head` that decides: logits [n, n_classes] of normalised pictures [n, 3, size,
+    size], or of what `features` made of them.
 
-    arch: the name of the body (see `load_body`); mean, std: the normalisation that its weights were trained with; fixed_size:
-    the only size it takes, px (None: any). While the body is frozen it runs without autograd.
+    arch: the name of the body (see `load_body`); mean, std: the normalisation that its weights were trained
+    with; fixed_size: the only size it takes, px (None: any). While the body is frozen it runs without
+    autograd.
     """
     def __init__(self, body: nn.Module, head: nn.Module, arch: str, mean: tuple, std: tuple,
                  fixed_size: int | None = None):
@@ -57,7 +59,7 @@ class Classifier(nn.Module):
             return self._pooled(x)
         with torch.inference_mode():
             seen = self._pooled(x)
-        return seen.clone()                                        # autograd keeps no tensor of inference mode
+        return seen.clone()  # autograd keeps no tensor of inference mode
 
     def _pooled(self, x):
         seen = self.body(x)
@@ -78,10 +80,11 @@ class Classifier(nn.Module):
 # %% ../nbs/api/13_model.ipynb #c9865ffa
 def build_model(arch: str, n_classes: int, weights: str | os.PathLike | None = "DEFAULT", dropout: float = 0.25,
                 seed: int | None = None) -> Classifier:
-    """A classifier for `n_classes`: `arch`'s body with its `weights` (see `load_body` for both), and a new head.
+    """A classifier for `n_classes`: `arch`'s body with its `weights` (see `load_body` for both), and a new
+    head.
 
-    seed: of the new layers, None takes torch's generator as it stands. The result knows the `mean` and `std` that the
-    weights want. ValueError, FileNotFoundError or ConnectionError, each with the way out.
+    seed: of the new layers, None takes torch's generator as it stands. The result knows the `mean` and `std`
+    that the weights want. ValueError, FileNotFoundError or ConnectionError, each with the way out.
     """
     check_number("n_classes", n_classes, 2, whole=True)
     check_number("dropout", dropout, 0, 1, below=True)
@@ -121,8 +124,8 @@ class LayerGroup:
 
 
 def _children(named: list[tuple[str, nn.Module]], n: int) -> list[tuple[str, nn.Module]]:
-    """Open parts until there are `n` with weights, or nothing is left to open: the largest chain of layers, or whatever
-    holds so many layers that no cut comes near to equal parts."""
+    """Open parts until there are `n` with weights, or nothing is left to open: the largest chain of layers,
+    or whatever holds so many layers that no cut comes near to equal parts."""
     weight = lambda m: sum(p.numel() for p in m.parameters())
     while True:
         depths = [_depth(m) for _, m in named]
@@ -141,7 +144,8 @@ def _depth(m: nn.Module) -> int:
 
 
 def _cut(named: list[tuple[str, nn.Module]], n: int) -> list[list[tuple[str, nn.Module]]]:
-    "`named` in `n` runs, cut where the number of weight layers comes nearest to equal parts; none without weights."
+    """`named` in `n` runs, cut where the number of weight layers comes nearest to equal parts; none without
+    weights."""
     depth = [0]
     for _, m in named:
         depth.append(depth[-1] + max(_depth(m), int(any(True for _ in m.parameters()))))
@@ -154,8 +158,9 @@ def _cut(named: list[tuple[str, nn.Module]], n: int) -> list[list[tuple[str, nn.
 
 
 def layer_groups(model: nn.Module, n: int = 3) -> list[LayerGroup]:
-    """`model` in `n` layer groups from the input to the head. A `Classifier`'s last group is its head; any other
-    module is cut along its children. ValueError: fewer than 1 group, or more than there are parts with weights."""
+    """`model` in `n` layer groups from the input to the head. A `Classifier`'s last group is its head; any
+    other module is cut along its children. ValueError: fewer than 1 group, or more than there are parts with
+    weights."""
     if check_number("n", n, 1, whole=True) == 1:
         return [LayerGroup("all layers", (model,))]
     if isinstance(model, Classifier):
@@ -168,8 +173,8 @@ def layer_groups(model: nn.Module, n: int = 3) -> list[LayerGroup]:
         last = (tail[0][0], nn.ModuleList(m for _, m in tail)) if tail else None
     parts = sum(any(True for _ in m.parameters()) for _, m in named)
     if last is None or parts < n - 1:
-        raise ValueError(f"n={n} layer groups: {type(model).__name__} has only {parts + (last is not None)} parts "
-                         "with weights to share out; take fewer groups")
+        raise ValueError(f"n={n} layer groups: {type(model).__name__} has only {parts + (last is not None)} "
+                         "parts with weights to share out; take fewer groups")
     runs = _cut(named, n - 1)
     groups = [LayerGroup(_name(run), tuple(m for _, m in run)) for run in runs] + [LayerGroup(last[0], (last[1],))]
     inside = {id(p) for g in groups for p in g.params}
@@ -185,13 +190,15 @@ def _name(run: list[tuple[str, nn.Module]]) -> str:
 
 # %% ../nbs/api/13_model.ipynb #750c72c3
 def freeze_to(groups: list[LayerGroup], k: int, norms: bool = True) -> None:
-    """Freeze the layer groups before group `k`, train it and the later ones. Negative counts from the end; 0 trains all.
+    """Freeze the layer groups before group `k`, train it and the later ones. Negative counts from the end; 0
+    trains all.
 
-    norms: whether batch norm is trained too; without, only that of the last group is, which is new. ValueError: no such
-    group."""
+    norms: whether batch norm is trained too; without, only that of the last group is, which is new.
+    ValueError: no such group."""
     k = k + len(groups) if k < 0 else k
     if not 0 <= k < len(groups):
-        raise ValueError(f"freeze_to({k}): there are {len(groups)} layer groups, so {-len(groups)} to {len(groups) - 1}")
+        raise ValueError(f"freeze_to({k}): there are {len(groups)} layer groups, so {-len(groups)} to "
+                         f"{len(groups) - 1}")
     for i, group in enumerate(groups):
         for p in group.params:
             p.requires_grad_(i >= k)
@@ -207,7 +214,8 @@ def unfreeze(groups: list[LayerGroup], norms: bool = True) -> None:
 
 
 def train_mode(model: nn.Module) -> nn.Module:
-    "Put `model` into train mode, but every part whose parameters are all frozen into eval mode: its statistics stay."
+    """Put `model` into train mode, but every part whose parameters are all frozen into eval mode: its
+    statistics stay."""
     params = list(model.parameters())
     if params and not any(p.requires_grad for p in params):
         return model.eval()
@@ -218,7 +226,8 @@ def train_mode(model: nn.Module) -> nn.Module:
 
 # %% ../nbs/api/13_model.ipynb #fe8ee2f1
 def check_size(model: nn.Module, size: int) -> None:
-    "ValueError, with the way out, when `model` cannot take pictures of `size` x `size` px. The model stays as it is."
+    """ValueError, with the way out, when `model` cannot take pictures of `size` x `size` px. The model stays
+    as it is."""
     flags = [(m, m.training) for m in model.modules()]
     one = next(model.parameters())
     try:
@@ -227,7 +236,8 @@ def check_size(model: nn.Module, size: int) -> None:
             model(torch.zeros(1, 3, size, size, device=one.device, dtype=one.dtype))
     except (RuntimeError, AssertionError, ValueError) as e:
         name = getattr(model, "arch", type(model).__name__)
-        raise ValueError(f"{name} cannot take pictures of {size} px: {_why_not(model)} ({str(e).splitlines()[0]})") from e
+        raise ValueError(f"{name} cannot take pictures of {size} px: {_why_not(model)} "
+                         f"({str(e).splitlines()[0]})") from e
     finally:
         for m, flag in flags:
             m.training = flag
@@ -239,5 +249,5 @@ def _why_not(model: nn.Module) -> str:
         return f"its layers were made for {fixed} px and take no other size: take a size of {fixed}"
     if any(isinstance(m, ConcatPool | nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) for m in model.modules()):
         return "the pictures are too small for its layers: take a larger size"
-    return ("it has no global pooling before its head, so it works only at the size it was made for: keep that size, "
-            "or put nn.AdaptiveAvgPool2d(1) before the head")
+    return ("it has no global pooling before its head, so it works only at the size it was made for: keep "
+            "that size, or put nn.AdaptiveAvgPool2d(1) before the head")

@@ -13,8 +13,8 @@ from .basics import check_number
 
 # %% ../nbs/api/14_optim.ipynb #115ac842
 def spread_lrs(lr: float, n: int = 3, factor: float = 3.0) -> list[float]:
-    """`n` learning rates for `n` layer groups, from the input to the head: the last is `lr`, each earlier one `factor`
-    times lower. ValueError: lr not above 0, n below 1, factor below 1."""
+    """`n` learning rates for `n` layer groups, from the input to the head: the last is `lr`, each earlier one
+    `factor` times lower. ValueError: lr not above 0, n below 1, factor below 1."""
     check_number("lr", lr, 0, above=True)
     check_number("factor", factor, 1)
     return [lr / factor ** k for k in reversed(range(check_number("n", n, 1, whole=True)))]
@@ -24,22 +24,25 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalRes
 
 
 def _no_decay(model: nn.Module) -> set[int]:
-    "The ids of the parameters that take no weight decay: those of norm layers, and whatever has fewer than two axes."
+    """The ids of the parameters that take no weight decay: those of norm layers, and whatever has fewer than
+    two axes."""
     return {id(p) for m in model.modules() for p in m.parameters(recurse=False)
             if p.ndim < 2 or isinstance(m, NORMS)}
 
 
 def param_groups(model: nn.Module, groups: list[list[nn.Parameter]], lrs: float | list[float],
                  weight_decay: float = 0.01) -> list[dict]:
-    """Param groups for any torch optimizer: `lr` and `weight_decay` for every layer group's trainable parameters.
+    """Param groups for any torch optimizer: `lr` and `weight_decay` for every layer group's trainable
+    parameters.
 
-    groups: the parameters of each layer group, from the input to the head (see `model.layer_groups`); lrs: one for
-    each, or one for all. Every dict says its `layer_group` (from 0). Frozen parameters are left out. ValueError: the
-    numbers of lrs and groups differ, an lr is below 0, or nothing is trainable.
+    groups: the parameters of each layer group, from the input to the head (see `model.layer_groups`); lrs:
+    one for each, or one for all. Every dict says its `layer_group` (from 0). Frozen parameters are left out.
+    ValueError: the numbers of lrs and groups differ, an lr is below 0, or nothing is trainable.
     """
     lrs = [lrs] * len(groups) if isinstance(lrs, int | float) else list(lrs)
     if len(lrs) != len(groups):
-        raise ValueError(f"{len(lrs)} learning rates for {len(groups)} layer groups: give one for each, or one for all")
+        raise ValueError(f"{len(lrs)} learning rates for {len(groups)} layer groups: give one for each, or "
+                         "one for all")
     plain, result = _no_decay(model), []
     for k, (params, lr) in enumerate(zip(groups, lrs)):
         check_number("lr", lr, 0)
@@ -54,7 +57,8 @@ def param_groups(model: nn.Module, groups: list[list[nn.Parameter]], lrs: float 
 
 # %% ../nbs/api/14_optim.ipynb #070ea64b
 def join_groups(groups: list[dict]) -> list[dict]:
-    "Param groups of `param_groups`, those with the same lr and weight decay as one, which says its `layer_groups`."
+    """Param groups of `param_groups`, those with the same lr and weight decay as one, which says its
+    `layer_groups`."""
     joined: dict[tuple, dict] = {}
     for g in groups:
         same = joined.setdefault((g["lr"], g["weight_decay"]), {"params": [], "lr": g["lr"], "weight_decay": g["weight_decay"],
@@ -70,7 +74,8 @@ OPTIMIZERS = ("adamw", "sgd")
 def make_opt(params, lr: float = 1e-3, name: str = "adamw", weight_decay: float = 0.01) -> torch.optim.Optimizer:
     """AdamW, or SGD with momentum 0.9, over parameters or param groups. ValueError for another name."""
     if name not in OPTIMIZERS:
-        raise ValueError(f"opt={name!r}: known are {', '.join(OPTIMIZERS)}; or pass a torch optimizer of your own")
+        raise ValueError(f"opt={name!r}: known are {', '.join(OPTIMIZERS)}; or pass a torch optimizer of "
+                         "your own")
     params = list(params)
     one = params[0]["params"][0] if isinstance(params[0], dict) else params[0]
     fused = one.is_floating_point() and one.device.type in ("cpu", "cuda")

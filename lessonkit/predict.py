@@ -35,8 +35,8 @@ class Prediction:
 
 
 class Predictor:
-    """A trained network that names pictures. model: logits of normalised batches; classes: their names; size: in px;
-    mean, std: the normalisation."""
+    """A trained network that names pictures. model: logits of normalised batches; classes: their names; size:
+    in px; mean, std: the normalisation."""
     def __init__(self, model: nn.Module, classes, size: int, mean, std, device="cpu", precision: str = "fp32"):
         self.model, self.classes, self.size = model, tuple(classes), size
         self.mean, self.std, self.device, self.precision = tuple(mean), tuple(std), device, precision
@@ -68,8 +68,8 @@ class Predictor:
 
 
 def save_model(folder: str | os.PathLike, predictor: Predictor, **more) -> Path:
-    """Write `model.safetensors` and `model.json` (classes, size, normalisation, arch, and `more`) into `folder`, each
-    whole or not at all. Returns the folder."""
+    """Write `model.safetensors` and `model.json` (classes, size, normalisation, arch, and `more`) into
+    `folder`, each whole or not at all. Returns the folder."""
     folder, model = Path(folder), predictor.model
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     write_whole(folder / "model.safetensors", save(tensors))
@@ -79,7 +79,8 @@ def save_model(folder: str | os.PathLike, predictor: Predictor, **more) -> Path:
 
 
 def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device="cpu") -> Predictor:
-    """The `Predictor` that `save_model` wrote. model: the module to fill, needed only if it was not built by name.
+    """The `Predictor` that `save_model` wrote. model: the module to fill, needed only if it was not built by
+    name.
 
     ValueError or FileNotFoundError, with the reason, for a folder that holds no model.
     """
@@ -101,5 +102,6 @@ def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device
     try:
         model.load_state_dict(state)
     except RuntimeError as e:
-        raise ValueError(f"{folder}: the weights do not fit {arch or type(model).__name__} ({str(e).splitlines()[0]})") from e
+        raise ValueError(f"{folder}: the weights do not fit {arch or type(model).__name__} "
+                         f"({str(e).splitlines()[0]})") from e
     return Predictor(model.to(device).eval(), classes, size, info["mean"], info["std"], device)

@@ -26,8 +26,8 @@ _WORDS = {"side_on": "Taken from the side: flipped left to right, turned a littl
 
 
 class AugmentPreview(Widget):
-    """The same pictures and the same chance under each preset, strength and size: `preview.augment` is what `ImageData`
-    takes, `preview.preset` its name.
+    """The same pictures and the same chance under each preset, strength and size: `preview.augment` is what
+    `ImageData` takes, `preview.preset` its name.
 
     data: an `ImageData`; n: how many pictures; rows: augmented versions of each.
     """

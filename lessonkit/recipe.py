@@ -28,7 +28,8 @@ SIMILARITY = {"similar": 3.0, "different": 10.0}
 
 
 def lr_factor(similarity: str | float) -> float:
-    'The factor from one layer group to the next: 3 for "similar", 10 for "different", or a number from 1 to 10 itself.'
+    """The factor from one layer group to the next: 3 for "similar", 10 for "different", or a number from 1 to
+    10 itself."""
     if similarity in SIMILARITY:
         return SIMILARITY[similarity]
     try:
@@ -40,7 +41,8 @@ def lr_factor(similarity: str | float) -> float:
 # %% ../nbs/api/24_recipe.ipynb #fc0f9676
 @dataclass(frozen=True)
 class Step:
-    "One of the five: its number, what it is, what it found or did in a sentence, and the records behind that."
+    """One of the five: its number, what it is, what it found or did in a sentence, and the records behind
+    that."""
     number: int
     title: str
     text: str
@@ -50,9 +52,9 @@ class Step:
 
 @dataclass(frozen=True)
 class FiveSteps:
-    """What `five_steps` did: the learner with its best weights, each step, the best evaluation (losses and metrics), the
-    lrs of the layer groups in step 5, how long it took, and what ended it early, if anything did: "interrupted", or why
-    training could not go on."""
+    """What `five_steps` did: the learner with its best weights, each step, the best evaluation (losses and
+    metrics), the lrs of the layer groups in step 5, how long it took, and what ended it early, if anything
+    did: "interrupted", or why training could not go on."""
     learner: Learner
     steps: tuple[Step, ...]
     best: dict
@@ -175,7 +177,7 @@ class _Run:
 
 # %% ../nbs/api/24_recipe.ipynb #94f21318
 FIND_HEAD, FIND_ALL = 60, 40        # updates of the two sweeps
-LEARN = 3                           # passes of a picture that is learnt from: forward, and twice that backward
+LEARN = 3  # passes of a picture that is learnt from: forward, and twice that backward
 
 
 def _work(learn: Learner, sizes: list[int], schedules: list[Schedule], head_epochs: int) -> dict:
@@ -225,7 +227,8 @@ def _spread(run: _Run) -> Step:
 
 
 def _train_all(run: _Run) -> Step:
-    run.begin(5, f"Train the full network in cycles of {run.schedules[0].cycles[0]:g} epochs until it overfits", 0)
+    run.begin(5, f"Train the full network in cycles of {run.schedules[0].cycles[0]:g} epochs until it "
+                 "overfits", 0)
     histories = []
     for k, (size, schedule) in enumerate(zip(run.sizes, run.schedules)):
         if len(run.sizes) > 1:
@@ -248,16 +251,16 @@ def five_steps(data: ImageData, arch: str = DEFAULT_ARCH, weights="DEFAULT", *, 
                patience: int = 1, say: Callable[[str], None] = print, progress: bool = True, **learner) -> FiveSteps:
     """Train a classifier for `data` in five steps and return it with what each step found and did.
 
-    1. Find the lr. 2. Train the head for `head_epochs` cycles of one epoch, the body frozen. 3. Unfreeze, and find the
-    lr again. 4. Give each layer group its lr, `similarity` deciding the factor between them. 5. Train everything in
-    cycles of `cycle_len` epochs, up to `epochs` in all (None: six, or as many as show about 1,600 pictures of each
-    class, 24 at most), until it overfits, and take the best weights.
+    1. Find the lr. 2. Train the head for `head_epochs` cycles of one epoch, the body frozen. 3. Unfreeze, and
+    find the lr again. 4. Give each layer group its lr, `similarity` deciding the factor between them. 5.
+    Train everything in cycles of `cycle_len` epochs, up to `epochs` in all (None: six, or as many as show
+    about 1,600 pictures of each class, 24 at most), until it overfits, and take the best weights.
 
-    sizes: in px; steps 1-4 run at the first, step 5 goes through them all (default: the data's own). say: called with
-    each line to show; learner: options of `Learner`. Without pretrained weights there is nothing to spare in the early
-    layers and much to learn: the factor is 1, and each cycle twice as long as the last. An interrupt, or training that
-    cannot go on in step 5, keeps the best weights so far and says so in `ended`; before there are any, KeyboardInterrupt
-    and TrainingError go to the caller.
+    sizes: in px; steps 1-4 run at the first, step 5 goes through them all (default: the data's own). say:
+    called with each line to show; learner: options of `Learner`. Without pretrained weights there is nothing
+    to spare in the early layers and much to learn: the factor is 1, and each cycle twice as long as the last.
+    An interrupt, or training that cannot go on in step 5, keeps the best weights so far and says so in
+    `ended`; before there are any, KeyboardInterrupt and TrainingError go to the caller.
     """
     began = time.perf_counter()
     run = _ready(Learner(data, arch, weights=weights, **learner), sizes or [data.size], lr_factor(similarity),

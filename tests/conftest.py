@@ -1,4 +1,5 @@
-"""What the tests share: folders of small pictures, real photos where they are at hand, two threads at most."""
+"""What the tests share: folders of small pictures, real photos where they are at hand, two threads at
+most."""
 import os
 import shutil
 from pathlib import Path

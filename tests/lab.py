@@ -15,8 +15,9 @@ NOTEBOOK = "() => window.jupyterapp?.shell?.currentWidget"      # a page that lo
 
 
 class Lab:
-    """A JupyterLab server of its own in `root`: `open` gives a page with a notebook. kernels: further kernels by name, each
-    with the folder whose packages it prefers; command: what Python runs to start it, None for JupyterLab itself; env: for it."""
+    """A JupyterLab server of its own in `root`: `open` gives a page with a notebook. kernels: further kernels
+    by name, each with the folder whose packages it prefers; command: what Python runs to start it, None for
+    JupyterLab itself; env: for it."""
     def __init__(self, root: Path, kernels: dict[str, Path] | None = None, command: list[str] | None = None, env: dict | None = None):
         self.root = root
         with socket.socket() as s:
@@ -56,7 +57,8 @@ class Lab:
         self.log.close()
 
     def open(self, browser, cells: list[str], name: str, kernel: str = "python3", **context) -> "Notebook":
-        "Write a notebook of code cells, or one that is there if `cells` is empty, and open it in a page of its own."
+        """Write a notebook of code cells, or one that is there if `cells` is empty, and open it in a page of
+        its own."""
         if cells:
             nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}})
             nb.cells = [nbformat.v4.new_code_cell(c) for c in cells]
@@ -75,10 +77,12 @@ class Notebook:
 
     def wait_idle(self, timeout: float = 90):
         "Until the kernel is there and has nothing to do."
-        self.page.wait_for_function(f"() => ({NOTEBOOK})()?.sessionContext?.session?.kernel?.status === 'idle'", timeout=timeout * 1000)
+        self.page.wait_for_function(f"() => ({NOTEBOOK})()?.sessionContext?.session?.kernel?.status === "
+                                    "'idle'", timeout=timeout * 1000)
 
     def wait_done(self, k: int, timeout: float = 90):
-        "Until cell `k`, which was run, has ended. A kernel that answers a widget while it works says idle too early."
+        """Until cell `k`, which was run, has ended. A kernel that answers a widget while it works says idle
+        too early."""
         prompt = f"({NOTEBOOK})().content.widgets[k].promptNode.innerText"
         self.page.wait_for_function(f"k => /[0-9]/.test({prompt})", arg=k, timeout=timeout * 1000)
         self.wait_idle(timeout)

@@ -140,7 +140,7 @@ def test_cpu_and_gpu_agree_on_pictures_of_any_shape(seed, preset, size):
     drawn = plan(4, PRESETS[preset].scaled(rng.uniform(0, 2)), rng)
     quick, slow = both_ways([smooth(*s) for s in shapes], drawn, size)
     levels = (quick - slow).abs() * torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1, 1) * 255 / torch.from_numpy(drawn.gain).view(4, 3, 1, 1)
-    assert levels.mean() < 1 and levels.max() < 40                 # rounding to whole levels; at mirrored edges 1/32 px
+    assert levels.mean() < 1 and levels.max() < 40  # rounding to whole levels; at mirrored edges 1/32 px
 
 
 def test_cpu_and_gpu_agree_with_grid_sample_on_noise():

@@ -1,4 +1,5 @@
-"""Several networks together, and the flatness of where one stands: against torch's own averaging and by hand."""
+"""Several networks together, and the flatness of where one stands: against torch's own averaging and by
+hand."""
 import copy
 
 import pytest
@@ -16,7 +17,8 @@ from lessonkit.schedule import sgdr
 
 def small(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(4, 2))
 
 
 @pytest.fixture
@@ -34,7 +36,8 @@ def test_weights_are_averaged_as_torch_does():
         theirs.update_parameters(model)
     ours = average_weights([m.state_dict() for m in models])
     expected = theirs.module.state_dict()
-    assert all(torch.allclose(ours[name], expected[name], atol=1e-6) for name in ours if ours[name].is_floating_point())
+    floats = [name for name in ours if ours[name].is_floating_point()]
+    assert floats and all(torch.allclose(ours[name], expected[name], atol=1e-6) for name in floats)
     assert ours["1.num_batches_tracked"] == 2 and ours["0.weight"].dtype == torch.float32
 
 
@@ -48,7 +51,8 @@ def test_predictions_are_averaged_picture_by_picture(dl):
 
 def test_what_does_not_belong_together_is_refused(dl):
     answers = get_answers(small(0), dl)
-    for wrong in ([], [answers, Answers(answers.probs, answers.labels.flip(0))], [answers, Answers(answers.probs[:5], answers.labels[:5])]):
+    turned = Answers(answers.probs, answers.labels.flip(0))
+    for wrong in ([], [answers, turned], [answers, Answers(answers.probs[:5], answers.labels[:5])]):
         with pytest.raises(ValueError, match="same pictures"):
             average_answers(wrong)
     for wrong in ([], [small(0).state_dict(), nn.Linear(2, 2).state_dict()]):
@@ -60,7 +64,8 @@ def test_flatness_is_the_loss_a_step_away_and_leaves_no_trace(dl):
     model = small(1)
     before, rng = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     losses = flatness(model, dl, (0, 0.5), n=2, seed=7)
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items()) and torch.equal(rng, torch.get_rng_state())
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert torch.equal(rng, torch.get_rng_state())
     assert losses == flatness(model, dl, (0, 0.5), n=2, seed=7) != flatness(model, dl, (0, 0.5), n=2, seed=8)
     model.eval()
     plain = sum(F.cross_entropy(model(xb), yb).item() for xb, yb in dl) / 3
@@ -78,9 +83,11 @@ def test_flatness_is_the_loss_a_step_away_and_leaves_no_trace(dl):
 
 
 def test_flatness_does_not_depend_on_the_scale_of_a_filter(dl):
-    "A ReLU network whose first layer is ten times larger and whose last is ten times smaller is the same function."
+    """A ReLU network whose first layer is ten times larger and whose last is ten times smaller is the same
+    function."""
     torch.manual_seed(0)
-    one = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2, bias=False))
+    one = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                        nn.Linear(4, 2, bias=False))
     two = copy.deepcopy(one)
     two[0].weight.data *= 10
     two[4].weight.data /= 10
@@ -121,7 +128,8 @@ def test_a_learner_answers_with_the_weights_of_a_snapshot(colours):
 
 
 def test_a_frozen_body_answers_from_its_features_with_any_head():
-    learn = Learner(ImageData(shared("data", "cats_dogs"), size=64, bs=32, per_class=8, augment="none", progress=False))
+    photos = shared("data", "cats_dogs")
+    learn = Learner(ImageData(photos, size=64, bs=32, per_class=8, augment="none", progress=False))
     learn.fit(sgdr(2, 1), lr=3e-3, snapshots=True, progress=False)
     for state in learn.snapshots:
         fresh = copy.deepcopy(learn.model)

@@ -106,7 +106,7 @@ def test_a_frozen_body_records_nothing_and_the_rest_learns(colours):
     assert model.head.linear.weight.grad.abs().sum() > 0 and all(p.grad is None for p in model.body.parameters())
     xb.requires_grad_()
     model(xb).sum().backward()
-    assert xb.grad.abs().sum() > 0                                 # whoever asks for the pictures' gradient gets it
+    assert xb.grad.abs().sum() > 0  # whoever asks for the pictures' gradient gets it
 
 
 def test_compiled_it_gives_the_same_losses(colours):

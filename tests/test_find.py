@@ -1,4 +1,5 @@
-"The lr finder: that it leaves no trace, that it measures what it says, and that the rules find what is there."
+"""The lr finder: that it leaves no trace, that it measures what it says, and that the rules find what is
+there."""
 import copy
 import json
 import math
@@ -36,11 +37,12 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-# ---------------------------------------------------------------------------------------------------------- stand-ins
+# ------------------------------------------------------------------------------------------------ stand-ins
 
 
 class Net(nn.Module):
-    "Batch norm, dropout, a frozen part with batch norm of its own, and state of every kind that modules have."
+    """Batch norm, dropout, a frozen part with batch norm of its own, and state of every kind that modules
+    have."""
 
     def __init__(self):
         super().__init__()
@@ -149,7 +151,7 @@ def use_rng(*_):
     random.random(), np.random.rand(), torch.rand(1)
 
 
-# ----------------------------------------------------------------------------------------------------------- no trace
+# ------------------------------------------------------------------------------------------------- no trace
 
 
 @pytest.mark.parametrize("name", OPTS)
@@ -448,7 +450,8 @@ class Stateful:
 
 
 class Counting:
-    "A loader that is its own iterator, begins anew at each iter, and counts; it says nothing about its state."
+    """A loader that is its own iterator, begins anew at each iter, and counts; it says nothing about its
+    state."""
 
     def __init__(self):
         self.epoch, self.x, self.y = 0, *make_data()
@@ -610,7 +613,7 @@ def test_schedulers_and_the_optimizer_s_methods_are_untouched():
     assert runs[0] == runs[1]
 
 
-# ---------------------------------------------------------------------------------------------------- what it measures
+# ----------------------------------------------------------------------------------------- what it measures
 
 
 class Spy:
@@ -724,7 +727,7 @@ def test_sgd_on_a_quadratic_diverges_at_two_over_the_curvature():
         assert 0.01 / curvature < found.lr < 1 / curvature
 
 
-# --------------------------------------------------------------------------------------------------------- batches
+# -------------------------------------------------------------------------------------------------- batches
 
 
 class TwoInputs(nn.Module):
@@ -839,7 +842,7 @@ def test_what_makes_no_sweep_is_refused_with_a_clear_word(case):
         same(before, everything(arguments["model"]))
 
 
-# ------------------------------------------------------------------------------------------------------- when it stops
+# -------------------------------------------------------------------------------------------- when it stops
 
 
 def scripted(values):
@@ -929,7 +932,7 @@ def test_many_looks_on_a_device_that_works_ahead_change_nothing(monkeypatch):
     assert found.stopped == "not finite" and len(found.lrs) == 20
 
 
-# ------------------------------------------------------------------------------------------- validation, amp, scalers
+# --------------------------------------------------------------------------------- validation, amp, scalers
 
 
 def test_the_validation_loss_is_taken_in_eval_mode_from_the_same_batches():
@@ -992,7 +995,8 @@ def test_amp_computes_in_the_reduced_type_and_keeps_losses_whole(amp, dtype):
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_an_update_that_the_scaler_skips_is_made_at_the_same_lr_later(accumulate):
-    "The scale is far too large at first: gradients overflow, the scaler halves it, no lr of the sweep is lost."
+    """The scale is far too large at first: gradients overflow, the scaler halves it, no lr of the sweep is
+    lost."""
     seed_all()
     model = nn.Linear(6, 3)
     opt = torch.optim.SGD(model.parameters(), 1.0)
@@ -1028,7 +1032,7 @@ def test_gradients_that_never_fit_end_the_sweep():
     assert found.stopped == "not finite" and len(found.lrs) == 5 and scaler._scale is None
 
 
-# ----------------------------------------------------------------------------------------------- smoothing and rules
+# -------------------------------------------------------------------------------------- smoothing and rules
 
 
 def slow_ema(losses, smooth):
@@ -1185,7 +1189,7 @@ def test_a_flat_curve_says_what_to_do():
         rising.lr
 
 
-# -------------------------------------------------------------------------------------------------------- the result
+# ----------------------------------------------------------------------------------------------- the result
 
 
 def a_found(**changes):
@@ -1210,7 +1214,8 @@ def test_a_result_is_a_plain_value():
 
 
 def test_rules_that_disagree_are_said_to():
-    "A fall over four decades, slow and then fast: the fast part is where it is steepest, but not where it happens."
+    """A fall over four decades, slow and then fast: the fast part is where it is steepest, but not where it
+    happens."""
     lrs = np.geomspace(1e-7, 10, 100)
     at = np.log10(lrs)
     wide = LRFind(lrs, 5 - 3 * np.clip((at + 6) / 3, 0, 1) - 1.2 * np.clip((at + 0.5) / 0.5, 0, 1) + np.maximum(at, 0))
@@ -1276,7 +1281,7 @@ def test_bytes_are_refused_and_a_missing_file_is_missing(tmp_path):
         LRFind.load(tmp_path / "none")
 
 
-# ------------------------------------------------------------------------------------------------- is it a good lr?
+# ----------------------------------------------------------------------------------------- is it a good lr?
 
 
 def teacher_data(n=1600):
@@ -1292,7 +1297,8 @@ def teacher_data(n=1600):
 @pytest.mark.parametrize("name, make", [("sgd", lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9)),
                                         ("adamw", lambda p, lr: torch.optim.AdamW(p, lr, fused=True))])
 def test_the_suggestion_trains_nearly_as_well_as_the_best_of_a_grid(name, make):
-    "Three epochs with cosine annealing at each half decade from 1e-4 to 3, against three epochs at the suggestion."
+    """Three epochs with cosine annealing at each half decade from 1e-4 to 3, against three epochs at the
+    suggestion."""
     x, y = teacher_data()
     loader = DataLoader(TensorDataset(x[:1000], y[:1000]), 40, shuffle=True)
 
@@ -1318,7 +1324,7 @@ def test_the_suggestion_trains_nearly_as_well_as_the_best_of_a_grid(name, make):
     assert score(found.lr) > max(grid.values()) - 0.04
 
 
-# ---------------------------------------------------------------------------------------------------------------- gpu
+# ------------------------------------------------------------------------------------------------------ gpu
 
 
 @pytest.mark.gpu

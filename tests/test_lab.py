@@ -1,5 +1,5 @@
-"""The widgets in a real JupyterLab: by mouse and by keys, while a cell runs, in the dark, after a reload, and as pages with
-no kernel and no network."""
+"""The widgets in a real JupyterLab: by mouse and by keys, while a cell runs, in the dark, after a reload, and
+as pages with no kernel and no network."""
 import re
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from lab import NOTEBOOK, Lab
 
 pytestmark = pytest.mark.browser
-OLDER = "7.2.0"                     # an ipykernel that answers during a cell by itself; the installed one is newer
+OLDER = "7.2.0"  # an ipykernel that answers during a cell by itself; the installed one is newer
 
 START = """import os
 os.environ["LESSONKIT_CACHE"] = {cache!r}
@@ -44,7 +44,8 @@ def still(lab, browser, start):
     nb = lab.open(browser, [start + "\n" + FOUND, "picker = LRPicker(found, learn, try_steps=6); picker",
                             "explorer = ScheduleExplorer(learn, 3, 1, 2); explorer", "panel = LayerGroups(learn); panel",
                             "preview = AugmentPreview(data); preview",
-                            "h = learn.fit(sgdr(2, 1), lr=1e-3, progress=False); replay = Replay(h, panel.names); replay",
+                            "h = learn.fit(sgdr(2, 1), lr=1e-3, progress=False); replay = Replay(h, "
+                            "panel.names); replay",
                             "bet = Bet('Is it so?', ['yes', 'no, not at all']); bet", ""],
                   "still.ipynb")
     for k in range(7):
@@ -60,8 +61,8 @@ def ours(problems: list[str]) -> list[str]:
 
 
 def ask(nb, expression: str, wanted=lambda text: True, k: int = 7) -> str:
-    """The value of an expression in the kernel, through the last cell; asked again until it is as `wanted` (a text or a
-    test), as widgets' messages and cells do not wait for each other."""
+    """The value of an expression in the kernel, through the last cell; asked again until it is as `wanted` (a
+    text or a test), as widgets' messages and cells do not wait for each other."""
     fits = wanted if callable(wanted) else lambda text: text == wanted
     nb.page.evaluate(f"([k, text]) => ({NOTEBOOK})().content.widgets[k].model.sharedModel.setSource(text)", [k, f"print(({expression}))"])
     for _ in range(20):
@@ -79,7 +80,8 @@ def cell(nb, k):
 
 def until(nb, k: int, pattern: str, seconds: float = 60):
     "Wait until the text of cell `k` matches a pattern."
-    nb.page.wait_for_function("([k, pattern]) => new RegExp(pattern).test(document.querySelectorAll('.jp-Cell')[k]?.innerText)",
+    nb.page.wait_for_function("([k, pattern]) => new "
+                              "RegExp(pattern).test(document.querySelectorAll('.jp-Cell')[k]?.innerText)",
                               arg=[k, pattern], timeout=seconds * 1000)
 
 
@@ -222,17 +224,19 @@ def test_a_narrow_window(still):
 
 def test_every_control_has_a_name_and_the_focus_can_be_seen(still):
     for k in range(1, 7):
-        assert in_widget(still, k, "[...e.querySelectorAll('input, button')].filter(c => !c.getAttribute('aria-label') "
-                                   "&& !c.textContent.trim() && !c.closest('label')?.textContent.trim()).length") == 0
+        assert in_widget(still, k, "[...e.querySelectorAll('input, button')].filter(c => "
+                                   "!c.getAttribute('aria-label') && !c.textContent.trim() && "
+                                   "!c.closest('label')?.textContent.trim()).length") == 0
     press(still, cell(still, 1).get_by_role("slider", name="learning rate"), "ArrowLeft")
     assert still.page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
 @pytest.mark.parametrize("kernel", ["python3", "older"])
 def test_stop_and_pause_while_the_cell_runs(lab, browser, start, kernel):
-    nb = lab.open(browser, [start, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(2000, 1), lr=1e-3, progress=False)",
-                            "import ipykernel; print(ipykernel.__version__, monitor.heard != '', monitor.state, h.stopped, "
-                            "learn.best is not None, len(h.losses))"],
+    nb = lab.open(browser, [start, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(2000, 1), "
+                                                                             "lr=1e-3, progress=False)",
+                            "import ipykernel; print(ipykernel.__version__, monitor.heard != '', "
+                            "monitor.state, h.stopped, learn.best is not None, len(h.losses))"],
                   f"stop_{kernel}.ipynb", kernel)
     try:
         nb.run(0), nb.run(1)
@@ -258,7 +262,8 @@ def test_stop_and_pause_while_the_cell_runs(lab, browser, start, kernel):
 
 def test_a_kernel_that_hears_nothing_is_interrupted(lab, browser, start):
     deaf = start + "\nimport lessonkit.monitor as m\nm.hear_at_once = lambda widget: None"
-    nb = lab.open(browser, [deaf, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(2000, 1), lr=1e-3, progress=False)",
+    nb = lab.open(browser, [deaf, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(2000, 1), "
+                                                                            "lr=1e-3, progress=False)",
                             "print(h.stopped, monitor.state)"], "deaf.ipynb")
     try:
         nb.run(0), nb.run(1)
@@ -272,7 +277,8 @@ def test_a_kernel_that_hears_nothing_is_interrupted(lab, browser, start):
 
 
 def test_a_reload_in_the_middle_of_a_run_brings_the_curves_back(lab, browser, start):
-    nb = lab.open(browser, [start, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(6, 1), lr=1e-3, progress=False)"],
+    nb = lab.open(browser, [start, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(6, 1), "
+                                                                             "lr=1e-3, progress=False)"],
                   "reload.ipynb")
     try:
         nb.run(0), nb.run(1)
@@ -295,8 +301,9 @@ def test_others_follow_a_running_fit(lab, browser, start):
             nb.run(k)
         nb.run(3, wait=False)
         until(nb, 1, r"update \d+ of 1800, lr")
-        nb.page.wait_for_function("() => [...document.querySelectorAll('.jp-Cell')[2].querySelectorAll('svg g:last-child line')]"
-                                  ".every(e => Number(e.getAttribute('x1')) > 14 && !e.getAttribute('visibility'))")
+        nb.page.wait_for_function("() => [...document.querySelectorAll('.jp-Cell')[2].querySelectorAll('svg "
+                                  "g:last-child line')].every(e => Number(e.getAttribute('x1')) > 14 && "
+                                  "!e.getAttribute('visibility'))")
         assert cell(nb, 2).get_by_role("switch").first.is_disabled()
         nb.page.evaluate(f"() => ({NOTEBOOK})().sessionContext.session.kernel.interrupt()")
         nb.wait_done(3, 30)

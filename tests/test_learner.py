@@ -52,7 +52,7 @@ def test_fit_equals_find_and_fit_to_the_bit(data):
     plain, found = learner(data), learner(data)
     plain.fit(sgdr(1, 2), 1e-3, progress=False)
     torch.manual_seed(0)
-    build_model("resnet10", 2, weights=None)                        # as far as the first learner's generator was
+    build_model("resnet10", 2, weights=None)  # as far as the first learner's generator was
     found = learner(data)
     found.find(n_steps=12)
     found.fit(sgdr(1, 2), 1e-3, progress=False)
@@ -196,7 +196,7 @@ def test_until_overfit_takes_back_the_best_weights(data):
     learn = learner(data, metrics={})
     curve, state, seen = iter([0.9, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2]), {}, []
 
-    def loss_fn(logits, yb):                                        # the training loss falls, validation follows a script
+    def loss_fn(logits, yb):  # the training loss falls, validation follows a script
         if not torch.is_grad_enabled():
             return torch.tensor(state["valid"])
         seen.append(0)

@@ -172,7 +172,7 @@ def test_a_pass_goes_through_the_groups_in_their_order_and_each_has_its_share(ar
     model = build_model(arch, 2, weights=None)
     groups = layer_groups(model, n)
     order = depths(model.body, torch.zeros(1, 3, 224, 224))
-    loose = {id(p) for p in groups[0].loose}                        # tokens and position embeddings belong to the stem
+    loose = {id(p) for p in groups[0].loose}  # tokens and position embeddings belong to the stem
     spans = [[order[id(p)] for p in g.params if id(p) in order and id(p) not in loose] for g in groups[:-1]]
     assert all(max(a) < min(b) for a, b in zip(spans, spans[1:]))
     layers = [sum(p.ndim >= 2 for p in g.params) for g in groups[:-1]]
@@ -221,7 +221,7 @@ def test_frozen_batch_norm_does_not_move(arch):
     assert all(torch.equal(v, before[k]) for k, v in model.body.named_buffers())
     assert all(torch.equal(v, weights[k]) for k, v in model.body.state_dict().items())
     assert not torch.equal(model.head.norm.running_mean, head["norm.running_mean"])
-    freeze_to(groups, 1)                                            # the second group moves, the first does not
+    freeze_to(groups, 1)  # the second group moves, the first does not
     step()
     frozen = [m for m in groups[0].modules for m in m.modules() if isinstance(m, nn.BatchNorm2d)]
     moving = [m for m in groups[1].modules for m in m.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -284,7 +284,7 @@ def test_a_body_of_timm_computes_what_timm_does(arch, tmp_path):
         elif arch == "resnet34":
             assert body.maps and torch.allclose(seen, net.forward_features(x), atol=1e-5)
             assert torch.allclose(seen.mean((2, 3)), net(x), atol=1e-5)
-        else:                                                      # what they do after pooling is done to the maps
+        else:  # what they do after pooling is done to the maps
             assert body.maps and seen.shape[1] == net(x).shape[1]
     config = timm.data.resolve_model_data_config(net)
     assert (body.mean, body.std) == (config["mean"], config["std"])

@@ -112,7 +112,7 @@ def test_made_from_a_larger_one_a_photo_looks_the_same(own, tmp_path):
     apart = []
     for f in sorted(shared("data", "cats_dogs", "valid", "dogs").iterdir())[:20]:
         direct, via = load_picture(f, 73).astype(float), resize_short(load_picture(f, 146), 73)
-        if direct.shape == via.shape:                              # the longer side may be rounded another way
+        if direct.shape == via.shape:  # the longer side may be rounded another way
             apart.append(np.abs(direct - via).mean())
     assert len(apart) >= 10 and np.mean(apart) < 2 and max(apart) < 6
 
@@ -129,7 +129,8 @@ def test_resizing_is_pils_bicubic(h, w, short):
 
 
 def both_ways(path, short, monkeypatch):
-    "A file as simplejpeg decodes it and as PIL does: the pictures, or what is said of them; and whether PIL did both."
+    """A file as simplejpeg decodes it and as PIL does: the pictures, or what is said of them; and whether PIL
+    did both."""
     found, used = [], []
     whole = module._decode_jpeg
     for way in (lambda *a: used.append(whole(*a)) or used[-1], lambda *a: None):

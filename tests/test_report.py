@@ -79,7 +79,7 @@ def test_the_recipe_says_what_it_did(five):
     assert [h.size for s in five.steps for h in s.histories] == [32, 32, 40]
     assert five.best["accuracy"] == max(e["accuracy"] for s in five.steps for h in s.histories for e in h.epochs)
     assert five.learner.validate()["accuracy"] == pytest.approx(five.best["accuracy"])
-    assert len(set(five.lrs)) == 1                                  # nothing pretrained: the same lr everywhere
+    assert len(set(five.lrs)) == 1  # nothing pretrained: the same lr everywhere
 
 
 @pytest.mark.parametrize("metrics", [{"top 2 & <more>": lambda logits, yb: (logits.topk(2).indices == yb[:, None]).any(1).float().mean(),

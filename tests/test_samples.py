@@ -1,4 +1,5 @@
-"""The built-in pictures: the same bits everywhere, fair classes, and sets on disk that are whole or not there."""
+"""The built-in pictures: the same bits everywhere, fair classes, and sets on disk that are whole or not
+there."""
 
 import ast
 import hashlib
@@ -136,7 +137,8 @@ def test_a_large_picture_shows_the_same_as_a_small_one():
     st.integers(16, 40),
 )
 def test_coverage_is_what_pillow_sees_from_near(radii, x, y, backwards, size):
-    """Oracle: Pillow fills the same polygon, 32 times as large, unsmoothed; its mean over a pixel is the share."""
+    """Oracle: Pillow fills the same polygon, 32 times as large, unsmoothed; its mean over a pixel is the
+    share."""
     angle = np.arange(len(radii)) * (2 * np.pi / len(radii))
     path = np.stack([x + np.array(radii) * np.cos(angle), y + np.array(radii) * np.sin(angle)], 1)
     path = path[::-1] if backwards else path
@@ -173,7 +175,8 @@ def test_fill_mixes_by_alpha_and_stays_in_its_clip():
 
 
 def nearest_centroid(pictures):
-    """Share of right answers of a classifier that knows only the mean colour; pictures: (classes, n, size, size, 3)."""
+    """Share of right answers of a classifier that knows only the mean colour; pictures: (classes, n, size,
+    size, 3)."""
     colour = pictures.mean((2, 3))
     n = colour.shape[1] // 2
     centre = colour[:, :n].mean(1)
@@ -190,7 +193,8 @@ def test_colour_does_not_give_the_class_away(domain):
 
 
 def slopes(x):
-    """Where in a grey picture (n, 64, 64) there are edges of which direction: 16 x 8 numbers that know up from down."""
+    """Where in a grey picture (n, 64, 64) there are edges of which direction: 16 x 8 numbers that know up
+    from down."""
     gy, gx = np.gradient(x, axis=(1, 2))
     strength = np.hypot(gx, gy)
     way = np.floor(np.arctan2(gy, gx) % np.pi / np.pi * 8).clip(0, 7)
@@ -201,7 +205,8 @@ def slopes(x):
 
 @pytest.mark.parametrize("one, other", [("goblet", "lamp"), ("balloon", "bauble")])
 def test_upside_down_one_is_the_other(one, other):
-    """A linear classifier that tells the two apart takes flipped ones for each other, mirrored ones for themselves."""
+    """A linear classifier that tells the two apart takes flipped ones for each other, mirrored ones for
+    themselves."""
     x = np.array([pixels("side_on", label, i, seed=11, size=64).mean(2) for label in (one, other) for i in range(90)])
     y = np.repeat([1.0, -1.0], 90)
     train = np.arange(180) % 3 != 0

@@ -88,7 +88,7 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(at):
     def loss_fn(logits, yb):
         calls.append(0)
         loss = F.cross_entropy(logits, yb)
-        return loss * math.nan if len(calls) == at + (at > 4) * 4 else loss    # four calls are the evaluation's
+        return loss * math.nan if len(calls) == at + (at > 4) * 4 else loss  # four calls are the evaluation's
     with pytest.raises(TrainingError, match=f"at step {at} with lr 0.0") as e:
         list(events(net(), sgdr(1, 2), loss_fn=loss_fn))
     assert "lower lr" in str(e.value)
@@ -145,7 +145,7 @@ def test_overfitting_is_validation_up_while_training_goes_down():
         return next((k for k, pair in enumerate(pairs) if watch.cycle_ended(*pair)), None)
     down_up = [(1.0, 1.0), (0.8, 0.9), (0.6, 0.95), (0.5, 0.99), (0.4, 1.1)]
     assert stops(down_up, 1) == 2 and stops(down_up, 2) == 3 and stops(down_up, 3) == 4 and stops(down_up, 4) is None
-    assert stops([(1.0, 1.0), (1.1, 1.2), (1.2, 1.4)], 1) is None                    # both rise: the lr, not overfitting
+    assert stops([(1.0, 1.0), (1.1, 1.2), (1.2, 1.4)], 1) is None  # both rise: the lr, not overfitting
     assert stops([(1.0, 1.0), (0.9, 1.1), (0.8, 0.9), (0.7, 1.0)], 2) is None        # a new best in between
     assert stops([(1.0, 1.0), (0.9, 0.8), (0.8, 0.7)], 1) is None
 
@@ -160,7 +160,7 @@ def test_one_interrupt_asks_and_two_insist():
     done = []
 
     def elsewhere():
-        with StopRequest() as stop:                                 # no signals in another thread: it must not fail
+        with StopRequest() as stop:  # no signals in another thread: it must not fail
             stop.ask()
             done.append(stop.asked)
     thread = threading.Thread(target=elsewhere)

@@ -1,5 +1,5 @@
-"""The widgets with no front end: what they hold, what they do to a learner, what a saved notebook gets; their JavaScript
-against the Python that it mirrors."""
+"""The widgets with no front end: what they hold, what they do to a learner, what a saved notebook gets; their
+JavaScript against the Python that it mirrors."""
 import json
 import math
 import re
@@ -79,8 +79,8 @@ def test_the_explorers_lr_is_the_schedules():
         args = [int(rng.integers(1, 6)), float(rng.choice([0.5, 1, 2, 3])), float(rng.choice([1, 1.5, 2, 3]))]
         warmup, per_epoch, low = float(rng.choice([0, 0.1, 0.25, 0.5, 1])), int(rng.integers(1, 60)), float(rng.choice([0, 0.01]))
         cases.append([*args, warmup, per_epoch, low])
-    found = node("const m = await at('schedule_explorer.js'); return value.map(([n, length, mult, warmup, per, low]) => {"
-                 "const b = m.bounds(m.cycles(n, length, mult), warmup, per);"
+    found = node("const m = await at('schedule_explorer.js'); return value.map(([n, length, mult, warmup, "
+                 "per, low]) => {const b = m.bounds(m.cycles(n, length, mult), warmup, per);"
                  "return [b, Array.from({length: b.at(-1)}, (_, k) => m.lrAt(k, b, 0.1, 0.1 * low))]; });", cases)
     for (n, length, mult, warmup, per_epoch, low), (edges, lrs) in zip(cases, found):
         schedule = sgdr(n, length, mult, warmup=warmup, lr_max=0.1, lr_min=0.1 * low).with_steps(per_epoch)
@@ -93,9 +93,9 @@ def test_numbers_and_limits_are_pythons():
     rng = np.random.default_rng(1)
     lrs = [0.0, 1.0, 0.001, *(10 ** rng.uniform(-9, 2, 300)).tolist()]
     curves = [rng.normal(2, 0.3, 40).tolist() for _ in range(20)]
-    shown, limits, spread = node("const k = await at('kit.js'), p = await at('lr_picker.js'), l = await at('layer_groups.js');"
-                                 "return [value[0].map(k.formatLr), value[1].map(p.lossLimits), "
-                                 "[1, 3, 10].map((f) => l.spread(0.01, 4, f))];", [lrs, curves])
+    shown, limits, spread = node("const k = await at('kit.js'), p = await at('lr_picker.js'), l = await "
+                                 "at('layer_groups.js');return [value[0].map(k.formatLr), "
+                                 "value[1].map(p.lossLimits), [1, 3, 10].map((f) => l.spread(0.01, 4, f))];", [lrs, curves])
     ours = [format_lr(lr) for lr in lrs]
     assert all(a == b or math.isclose(float(a), float(b), rel_tol=0.02) for a, b in zip(shown, ours)) and shown[:3] == ["0", "1", "0.001"]
     np.testing.assert_allclose(limits, [_loss_limits(c) for c in curves])

@@ -15,9 +15,9 @@ const kept = (globalThis.lessonkitBets ??= { chosen: {}, on: [] });
 function render({ model, el, signal }) {
   const get = (name) => model.get(name), box = root(el, "Bet", "lk-bet"), alone = get("page");
   const said = h("div", { role: "status" });
-  const answers = choice({ label: "", options: get("options").map((o) => [o, o]), value: get("chosen"), signal,
+  const answers = choice({ label: get("question"), options: get("options").map((o) => [o, o]), value: get("chosen"), signal,
     onchange: (v) => { send(model, { chosen: v }); draw(); tell(v); } });
-  set_label(answers.element, get("question"));
+  answers.element.querySelector(".lk-label").remove();             // the question stands above, in full size
   box.append(h("div", { class: "lk-big", text: get("question") }), answers.element, said);
 
   function tell(v) {
@@ -37,11 +37,6 @@ function render({ model, el, signal }) {
   draw();
   if (alone) kept.on.push(draw);
   return onChange(model, ["chosen", "outcome", "why"], draw);
-}
-
-function set_label(group, question) {
-  group.setAttribute("aria-label", question);
-  group.querySelector(".lk-label")?.remove();
 }
 
 export default { render };
