@@ -144,15 +144,18 @@ class Batches:
     @property
     def fixed(self) -> bool:
         "Whether each picture is the same in every epoch."
-        return not self.shuffle or self.data.fixed or not self.augment.random
+        return self.data.fixed or not self.augment.random
 
     def plans(self) -> list[BatchPlan]:
         "The batches of the next epoch; counts it as begun."
         n, bs, size = len(self.items), self.data.bs, self.data.size
-        if not self.shuffle:
+        if not (self.shuffle or self.augment.random):
             return [BatchPlan(np.arange(k, min(n, k + bs)), None, size) for k in range(0, n, bs)]
-        order = np.random.default_rng([self.data.seed, self.epoch, 0]).permutation(n)
-        drawn = plan(n, self.augment, np.random.default_rng([self.data.seed, 0 if self.data.fixed else self.epoch, 1]))
+        order = np.arange(n)
+        if self.shuffle:
+            order = np.random.default_rng([self.data.seed, self.epoch, 0]).permutation(n)
+        epoch = 0 if self.data.fixed else self.epoch
+        drawn = plan(n, self.augment, np.random.default_rng([self.data.seed, epoch, 1]))
         self.epoch += 1
         return [BatchPlan(order[a:b], drawn[order[a:b]], size) for a, b in batch_bounds(n, bs)]
 
@@ -269,9 +272,10 @@ class ImageData:
         "Training batches: shuffled and augmented, normalised with `mean` and `std`, made on `device`."
         return Batches(self, self.items("train"), True, self.augment, mean, std, device)
 
-    def valid_dl(self, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), device="cpu") -> Batches:
-        "Validation batches: centre crops, in order."
-        return Batches(self, self.items("valid"), False, "none", mean, std, device)
+    def valid_dl(self, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), device="cpu",
+                 augment="none") -> Batches:
+        "Validation batches, in order: centre crops, or changed at random by a preset or an `Augment`."
+        return Batches(self, self.items("valid"), False, augment, mean, std, device)
 
     def __repr__(self):
         n = {s: len(self.items(s)) for s in ("train", "valid")}

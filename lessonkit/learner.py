@@ -17,11 +17,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .augment import get_preset
 from .basics import check_number, keep_freed_memory, progress_bar
 from .bodies import DEFAULT_ARCH, is_pretrained
 from .checkpoint import read_checkpoint, rng_state, set_rng_state, write_checkpoint
 from .data import Batches, ImageData
-from .evaluate import Answers, get_answers
+from .evaluate import Answers, average_answers, get_answers
 from .features import FeatureBatches
 from .find import lr_find
 from .model import Classifier, build_model, check_size, freeze_to, layer_groups, unfreeze
@@ -146,13 +147,17 @@ class Learner:
     def _loaders(self):
         "Training and validation batches, normalised as the weights want it."
         if isinstance(self.data, ImageData):
-            stats = (self.model.mean, self.model.std) if hasattr(self.model, "mean") else ()
-            self.train_dl = self.data.train_dl(*stats, device=self.device)
-            self.valid_dl = self.data.valid_dl(*stats, device=self.device)
+            self.train_dl = self.data.train_dl(*self._stats, device=self.device)
+            self.valid_dl = self.data.valid_dl(*self._stats, device=self.device)
         else:
             self.train_dl, self.valid_dl = self.data
         self._features = [FeatureBatches(dl, self.model, self.device) for dl in (self.train_dl, self.valid_dl)
                           if isinstance(dl, Batches) and isinstance(self.model, Classifier)]
+
+    @property
+    def _stats(self) -> tuple:
+        "Mean and std that the weights want; empty where the model does not say."
+        return (self.model.mean, self.model.std) if hasattr(self.model, "mean") else ()
 
     def _reuse(self, dl, precision: str):
         "The loader to run over: the same, but a frozen body sees each unchanging picture only once."
@@ -364,6 +369,20 @@ class Learner:
         finally:
             if kept is not None:
                 self._load(kept)
+
+    def tta(self, n: int = 4, augment=None) -> Answers:
+        """Test-time augmentation: the mean of what the network says of each validation picture as it is and
+        of `n` copies of it, changed at random. augment: a preset or an `Augment`, None for the data's own.
+        ValueError: n below 1, an augmentation that changes nothing, loaders of one's own."""
+        check_number("n", n, 1, whole=True)
+        if not isinstance(self.data, ImageData):
+            raise ValueError("tta needs an ImageData: loaders of your own give ready-made batches")
+        augment = get_preset(self.data.augment if augment is None else augment)
+        if not augment.random:
+            raise ValueError(f"augment={augment.name}: it changes no picture; name one that does, such as side_on")
+        changed = self.data.valid_dl(*self._stats, device=self.device, augment=augment)
+        copies = [get_answers(self._forward, changed, self.device, self.precision) for _ in range(n)]
+        return average_answers([self.answers(), *copies])
 
     def predictor(self) -> Predictor:
         "The network as it is now, with the names of the classes; for `predict` and `save_model`."

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
+from lessonkit.augment import Augment
 from lessonkit.data import ImageData
 from lessonkit.evaluate import Answers, average_answers, average_weights, flatness, get_answers
 from lessonkit.learner import Learner
@@ -136,3 +137,31 @@ def test_a_frozen_body_answers_from_its_features_with_any_head():
         fresh.load_state_dict(state)
         expected = get_answers(fresh, learn.valid_dl)
         assert torch.allclose(learn.answers(state).probs, expected.probs, atol=2e-4)
+
+
+def test_a_copy_is_the_picture_or_its_mirror_image():
+    "The only change allowed is a flip: each copy is one of the two, and the mean is that of copy and picture."
+    flip = Augment(flip="horizontal")
+    learn = Learner(ImageData(shared("data", "cats_dogs"), size=48, bs=32, per_class=8, progress=False))
+    learn.fit(sgdr(1, 2), lr=3e-3, progress=False)
+    plain, stats = learn.answers(), (learn.model.mean, learn.model.std)
+    pictures = torch.cat([xb for xb, _ in learn.valid_dl])
+    changed = list(learn.data.valid_dl(*stats, augment=flip))
+    copies = torch.cat([xb for xb, _ in changed])
+    same, other = ((copies - seen).abs().mean((1, 2, 3)) for seen in (pictures, pictures.flip(-1)))
+    assert (torch.minimum(same, other) < 0.3).all() and 150 < (other < same).sum() < 250
+    copy = 2 * learn.tta(1, flip).probs - plain.probs
+    assert torch.allclose(copy, get_answers(learn.model, changed).probs, atol=1e-4)
+    twice = learn.tta(2, flip).probs * 3 - plain.probs - copy
+    assert not torch.allclose(twice, copy, atol=1e-3), "every copy is drawn anew"
+    assert torch.equal(learn.tta(2).probs, learn.tta(2, "side_on").probs)
+    assert torch.equal(learn.answers().probs, plain.probs)
+
+
+def test_copies_that_cannot_be_made(colours, dl):
+    learn = Learner(ImageData(colours, size=32, bs=8, augment="none", progress=False), "resnet10", weights=None)
+    for options, word in (({}, "side_on"), ({"augment": "upside"}, "top_down"), ({"n": 0, "augment": "side_on"}, "n=0")):
+        with pytest.raises(ValueError, match=word):
+            learn.tta(**options)
+    with pytest.raises(ValueError, match="loaders of your own"):
+        Learner((dl, dl), small(0)).tta()
