@@ -24,7 +24,7 @@ setup(
     extras_require={"dev": cfg["dev_requirements"].split(), "bench": cfg["bench_requirements"].split()},
     packages=["lessonkit", "lessonkit.lessons"],
     package_dir={"lessonkit": "lessonkit", "lessonkit.lessons": "nbs/lessons"},
-    package_data={"lessonkit": ["static/*"], "lessonkit.lessons": ["*.ipynb"]},
+    package_data={"lessonkit": ["static/*"], "lessonkit.lessons": ["*.ipynb", "*.json"]},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=[
         f"Development Status :: {STATUS[cfg['status']]}",

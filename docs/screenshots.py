@@ -1,5 +1,6 @@
-"""Take the README's picture and those in docs/widgets anew: `python docs/screenshots.py [report] [widgets]`
-(needs Debian's chromium)."""
+"""Take the README's pictures and those in docs/widgets anew: `python docs/screenshots.py [report] [lesson]
+[widgets]` (needs Debian's chromium)."""
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from conftest import ARGS, CHROMIUM  # noqa: E402
-from lab import Lab  # noqa: E402
+from lab import NOTEBOOK, Lab  # noqa: E402
 
 CELLS = [f"""import sys; sys.path.insert(0, {str(ROOT)!r})
 from lessonkit import ImageData, Learner, sgdr, spread_lrs
@@ -18,7 +19,8 @@ data = ImageData("sample:side_on", size=80, bs=16, per_class=32, progress=False)
 learn = Learner(data)
 found = learn.find(lr_min=1e-6, progress=False)
 learn.unfreeze()""",
-         "LRPicker(found, learn)", "ScheduleExplorer(learn, 3, 1, 2, warmup=0.5)", "LayerGroups(learn)", "AugmentPreview(data)",
+         "LRPicker(found, learn)", "ScheduleExplorer(learn, 3, 1, 2, warmup=0.5)", "LayerGroups(learn)",
+         "AugmentPreview(data)",
          "TrainMonitor(learn)", "history = learn.fit(sgdr(2, 1, 2), lr=spread_lrs(found.lr, 3, 3), "
                                 "progress=False)",
          "Replay(history, [g.name for g in learn.groups], step=70)"]
@@ -76,12 +78,36 @@ def widgets(browser):
         lab.close()
 
 
+def lesson(browser):
+    "docs/lesson.png: lesson 01 at work, a bet made, the picker after its Try."
+    from lessonkit.lab import FIRST, copy_lessons
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        lab = Lab(Path(folder))
+        copy_lessons(folder)
+        nb = lab.open(browser, [], FIRST, viewport={"width": 1080, "height": 1080})
+        nb.command("application:toggle-left-area")
+        cells = nb.page.evaluate(f"() => ({NOTEBOOK})().content.widgets.map(w => [w.model.type, "
+                                 "w.model.sharedModel.source])")
+        k = next(k for k, (_, source) in enumerate(cells) if source.startswith("picker = "))
+        for code in (i for i in range(k + 1) if cells[i][0] == "code"):
+            nb.run(code)
+        nb.page.get_by_role("radio", name="in the steep part").check()
+        nb.page.get_by_role("button", name=re.compile("try", re.I)).click()
+        nb.page.wait_for_function("() => document.body.innerText.match(/lr [0-9.e-]+: loss/g)?.length >= 3")
+        nb.wait_idle()
+        nb.page.locator(".jp-Cell").nth(k - 2).evaluate("cell => cell.scrollIntoView()")
+        nb.page.wait_for_timeout(1500)
+        nb.page.screenshot(path=ROOT / "docs" / "lesson.png")
+        lab.close()
+    keep_small(ROOT / "docs" / "lesson.png", 64)
+
+
 def main(names: list[str]):
     from playwright.sync_api import sync_playwright
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        for name in names or ["report", "widgets"]:
-            {"report": report, "widgets": widgets}[name](browser)
+        for name in names or ["report", "lesson", "widgets"]:
+            {"report": report, "lesson": lesson, "widgets": widgets}[name](browser)
         browser.close()
 
 
