@@ -51,6 +51,12 @@ def colours(tmp_path) -> Path:
     return tmp_path / "colours"
 
 
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    "An empty current folder: exercises keep their progress in it."
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def browser():
     "Debian's chromium. In CI its absence is a failure."

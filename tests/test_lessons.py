@@ -27,6 +27,7 @@ from lessonkit.task import Again
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "nbs" / "lessons").glob("*.ipynb"))
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 # what the reader opens
@@ -83,11 +84,6 @@ def test_what_a_lesson_says_of_five_seeds_was_measured():
 
 
 # exercises
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
 
 @pytest.fixture(scope="module")
 def data():
@@ -305,9 +301,8 @@ def run_all(nb) -> None:
     kinds = of_cells(nb, "w.model.type")
     nb.command("notebook:run-all-cells")
     nb.wait_done(max(k for k, kind in enumerate(kinds) if kind == "code"), 300)
-    outputs = [out for cell in of_cells(nb,
-                                        "w.model.type === 'code' ? w.model.outputs.toJSON() : []")
-               for out in cell]
+    cells = of_cells(nb, "w.model.type === 'code' ? w.model.outputs.toJSON() : []")
+    outputs = [out for cell in cells for out in cell]
     assert not [out for out in outputs if out["output_type"] == "error" or out.get("name") == "stderr"]
     assert sum("application/vnd.jupyter.widget-view+json" in out.get("data", {}) for out in outputs) >= 4
     assert nb.page.get_by_text("Error displaying widget").count() == 0 and not nb.problems
@@ -319,9 +314,8 @@ def test_a_readers_first_hour(reader, browser):
     assert len(reader.token) >= 40, "Jupyter's own token keeps others out"
     nb = reader.open(browser, [], FIRST)
     run_all(nb)
-    k = next(k for k, source in enumerate(of_cells(nb,
-                                                   "w.model.sharedModel.source"))
-             if source.startswith("ex1.check"))
+    sources = of_cells(nb, "w.model.sharedModel.source")
+    k = next(k for k, source in enumerate(sources) if source.startswith("ex1.check"))
     for answer, word in (("8", "Look again"), ("1e8 ** (1 / 99)", "Right")):
         source = f"({NOTEBOOK})().content.widgets[k].model.sharedModel"
         nb.page.evaluate(f"([k, s]) => {source}.setSource(s)", [k, f"ex1.check({answer})"])

@@ -12,10 +12,7 @@ from lessonkit.exercises import Exercise
 from lessonkit.task import Again
 from lessonkit.tasks_02 import TASKS, check_ends, check_falls, check_run, check_updates, check_votes
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture(scope="module")

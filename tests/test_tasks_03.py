@@ -3,27 +3,16 @@
 from types import SimpleNamespace
 
 import pytest
+from exercising import ODD, again
 from hypothesis import given as drawn
 from hypothesis import settings
-from hypothesis import strategies as st
 
 from lessonkit import ImageData, Learner, sgdr, spread_lrs
 from lessonkit import tasks_03
 from lessonkit.exercises import TASKS, Exercise
-from lessonkit.task import Again
 from lessonkit.tasks_03 import check_late, check_own, check_rescued, check_spread, check_still
 from lessonkit.train import TrainingError
 
-ODD = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=5)
-    | st.binary(max_size=3)
-    | st.lists(st.floats() | st.none() | st.text(max_size=2), max_size=4)
-    | st.dictionaries(st.integers() | st.text(max_size=2), st.floats() | st.none(), max_size=3)
-)
 RUNS = {
     (1, 1e-4): (0.5, []),
     (1, 3e-4): (0.6, []),
@@ -37,10 +26,7 @@ RUNS = {
 }
 LATE = {1: 3e-4, 3: 1e-3 / 3, 10: 3e-4}
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +37,6 @@ def data():
 @pytest.fixture(scope="module")
 def repair(data):
     return Exercise("03.3", data=data)
-
-
-def again(check, answer, about) -> str:
-    "What is said of an answer that is not right."
-    with pytest.raises(Again) as e:
-        check(answer, about)
-    return str(e.value)
 
 
 def test_the_solutions_pass_their_own_checks(data, repair):

@@ -3,31 +3,18 @@
 from types import SimpleNamespace
 
 import pytest
+from exercising import ODD, again
 from hypothesis import given as drawn
 from hypothesis import settings
-from hypothesis import strategies as st
 
 from lessonkit import ImageData, Learner, sgdr, spread_lrs
 from lessonkit.exercises import Exercise
 from lessonkit.task import Again
 from lessonkit.tasks_04 import check_few, check_forgot, check_meeting, check_moved, check_order, find_meeting
 
-ODD = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=5)
-    | st.binary(max_size=3)
-    | st.lists(st.floats() | st.none() | st.text(max_size=2), max_size=4)
-    | st.dictionaries(st.integers() | st.text(max_size=2), st.floats() | st.none(), max_size=3)
-)
 SMALL, GOAL = {8: 0.2, 32: 0.4, 160: 0.6}, 0.95
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +25,6 @@ def side():
 @pytest.fixture(scope="module")
 def lines():
     return SimpleNamespace(small=SMALL, goal=GOAL)
-
-
-def again(check, answer, about) -> str:
-    "What is said of an answer that is not right."
-    with pytest.raises(Again) as e:
-        check(answer, about)
-    return str(e.value)
 
 
 def test_where_lines_meet_is_a_range_and_the_usual_mistakes_have_names(lines):

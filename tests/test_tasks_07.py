@@ -4,6 +4,7 @@ import copy
 from types import SimpleNamespace
 
 import pytest
+from exercising import again
 import torch
 from hypothesis import given as drawn
 from hypothesis import settings
@@ -12,15 +13,11 @@ from hypothesis import strategies as st
 from lessonkit import ImageData, Learner, sgdr
 from lessonkit.evaluate import Answers
 from lessonkit.exercises import Exercise
-from lessonkit.task import Again
 from lessonkit.tasks_07 import TASKS, check_beaten, check_doubt, check_gain, check_names, check_next
 
 LADDER = {"a new head": 0.2, "2. head": 0.7, "5. whole network": 0.95, "112 px": 0.97, "five looks": 0.96}
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +26,6 @@ def learn():
     learn = Learner(data)
     learn.fit(sgdr(3, 1), lr=3e-3, progress=False)
     return learn
-
-
-def again(check, answer, about) -> str:
-    "What is said of an answer that is not right."
-    with pytest.raises(Again) as e:
-        check(answer, about)
-    return str(e.value)
 
 
 def said_by(learn, **answers) -> SimpleNamespace:
