@@ -70,7 +70,8 @@ def _small(png: str) -> str:
     out, picture = io.BytesIO(), Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     pixels = np.asarray(picture)
     colours = 12 if not np.ptp(pixels, axis=-1).any() else 24 if (pixels == 255).all(-1).mean() > 0.5 else 40
-    picture.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    picture = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(out, "PNG", optimize=True)
     return base64.b64encode(out.getvalue()).decode()
 
 

@@ -9,7 +9,7 @@ __all__ = ['Bet']
 import textwrap
 
 from matplotlib.figure import Figure
-from traitlets import Bool, List, Unicode
+from traitlets import Bool, List, TraitError, Unicode, validate
 
 from .widget import Widget, read_esm
 
@@ -28,6 +28,12 @@ class Bet(Widget):
         if not 2 <= len(options) <= 6 or len(set(options)) < len(options):
             raise ValueError(f"options={options}: give 2 to 6 different answers")
         super().__init__(question=question, options=options, **more)
+
+    @validate("chosen")
+    def _is_option(self, proposal):
+        if proposal.value and proposal.value not in self.options:
+            raise TraitError(f"chosen={proposal.value!r}: it must be one of {', '.join(self.options)}")
+        return proposal.value
 
     def reveal(self, outcome: str, why: str = "") -> "Bet":
         """Say what happened, one of the options, and why; the widget itself, to be shown. ValueError for

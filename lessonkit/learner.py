@@ -279,7 +279,7 @@ class Learner:
                         last = self.history.last
                         if watch.cycle_ended(last["train_loss"], last["valid_loss"]) and until_overfit:
                             self.history.stopped = ("stopped: it began to overfit (validation loss above its "
-                                                    f"best for {patience} cycles)")
+                                                    f"best for {patience} cycle{'s' * (patience > 1)})")
                             break
                     if stop.asked:
                         self.history.stopped = f"stopped: interrupted after {self._steps()} updates"

@@ -90,9 +90,9 @@ class AugmentPreview(Widget):
     def figure(self):
         tiles = self.pictures(self.preset, self.strength, min(self.size, 64))
         rows, n = tiles.shape[:2]
-        figure = Figure((0.8 * n, 0.8 * rows + 0.3), layout="constrained")
+        figure = Figure((max(2.6, 0.8 * n), 0.8 * rows + 0.3), layout="constrained")
         plot_pictures([*tiles.reshape(-1, *tiles.shape[2:])], n_cols=n, axes=figure.subplots(rows, n, squeeze=False))
-        figure.suptitle(f"{self.preset}, strength {self.strength:g}, {self.size} px", fontsize="medium")
+        figure.suptitle(f"as they are, then {self.preset} at strength {self.strength:g}", fontsize="small")
         return figure
 
     def __repr__(self):

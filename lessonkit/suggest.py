@@ -203,7 +203,8 @@ class LRFind:
 
     @property
     def lr(self) -> float:
-        "The lr where the loss falls most steeply. ValueError: it does not fall."
+        """What `steepest` suggests: the highest lr where the loss falls nearly as fast as anywhere. ValueError: it
+        does not fall."""
         return self.suggest()
 
     @property
@@ -242,8 +243,8 @@ class LRFind:
         if len(self.lrs) < 10:
             return "These are few points: take more steps (n_steps=100), begin lower (lr_min) if it diverges at once."
         if self.stopped in ("diverged", "not finite"):
-            return "Begin lower (lr_min), and see whether the data, the targets and loss_fn belong together."
-        return "Go higher (lr_max), and see whether the data, the targets and loss_fn belong together."
+            return "See whether the data, the targets and loss_fn belong together; if so, begin lower (lr_min)."
+        return "See whether the data, the targets and loss_fn belong together; if so, go higher (lr_max)."
 
     def __str__(self):
         found = ", ".join(f"{name} {format_lr(lr)}" for name, lr in self.suggestions.items()) or "no suggestion"

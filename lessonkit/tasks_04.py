@@ -15,7 +15,7 @@ from torch import nn
 
 from .learner import Learner
 from .schedule import sgdr
-from .task import Again, Task, is_near, read_kind, read_number
+from .task import Again, Task, is_near, read_kind, read_name, read_number
 
 # %% ../nbs/api/35_tasks_04.ipynb #b4899c57
 def find_meeting(small: dict, goal: float) -> tuple[float, float] | None:
@@ -99,13 +99,12 @@ def make_histories(given) -> dict:
 
 def check_forgot(answer, given) -> str:
     "The run whose body was trained."
-    if read_kind(answer, str, 'a name such as "A"') not in given.histories:
-        raise Again(f'The answer is {answer!r}; what is asked for is one of {", ".join(given.histories)}.')
+    answer = read_name(answer, given.histories, 'a name such as "A"')
     if answer != given.forgot:
         run = given.histories[answer]
         if max(map(max, run.lrs)) > 1e-2:
-            raise Again("Its training loss jumps, true, but its accuracy hardly minds. Lesson 1 has a name "
-                        "for that: the head forgives too high a rate.")
+            raise Again("Its training loss jumps, true, but its accuracy hardly minds. Lesson 1 has shown "
+                        "that: a head bears ten times its rate.")
         early = run.epochs[0]["accuracy"]
         raise Again(f"That one has an accuracy of {early:.2f} after a single epoch. Features that are good "
                     "from the start make that possible: are they still being changed?")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from .evaluate import Answers, confusion_matrix
 from .learner import Learner
-from .task import Again, Task, read_kind, read_number
+from .task import Again, Task, read_kind, read_name, read_number
 
 # %% ../nbs/api/38_tasks_07.ipynb #bb5e2e80
 def _gains(ladder) -> dict[str, float]:
@@ -29,12 +29,10 @@ def _gains(ladder) -> dict[str, float]:
 
 def check_gain(answer, given) -> str:
     "The name of the rung that added most."
-    answer, gains = read_kind(answer, str, "the name of a rung, such as \"2. head\""), _gains(given.ladder)
-    best = max(gains, key=gains.get)
+    gains = _gains(given.ladder)
+    answer, best = read_name(answer, given.ladder, "the name of a rung"), max(gains, key=gains.get)
     if answer == best:
         return f"It added {gains[best]:+.3f}; the next best added {sorted(gains.values())[-2]:+.3f}."
-    if answer not in given.ladder:
-        raise Again(f"There is no rung {answer!r}: there are {', '.join(given.ladder)}.")
     if answer not in gains:
         raise Again("That is where you started. Which step took you up from there?")
     if given.ladder[answer] == max(given.ladder.values()):
@@ -58,22 +56,27 @@ def check_names(names, given) -> str:
     if sum(a == turned[b] for a, b in zip(names, right)) / len(right) > max(0.5, same):
         raise Again("The answers are right and the names are not: each stands one place off. With which "
                     "number does counting start?")
-    raise Again(f"{same:.0%} are what the learner itself says. What does a network do in training that it "
-                "does not do afterwards? And which mean and std do its weights want (`learn.model.mean`)?")
+    if names == [classes[k] for k in learn.answers().labels.tolist()]:
+        raise Again("These are the labels. What is asked for is what the network says, mistakes and all.")
+    raise Again(f"{same:.0%} are what the learner itself says. All of the mistakes must go: with one left it "
+                "may look worse than before. What happens to a picture before the network, in it, and to the "
+                "number that comes out?")
 
 # %% ../nbs/api/38_tasks_07.ipynb #e6216661
 def check_next(answer, given) -> str:
     "A class with the lowest recall."
     learn = given.learn
-    answer, classes = read_kind(answer, str, "the name of a class"), learn.data.classes
-    if answer not in classes:
-        raise Again(f"{answer!r} is no class: there are {', '.join(classes)}.")
+    classes = learn.data.classes
+    answer = read_name(answer, classes, "the name of a class")
     matrix = confusion_matrix(learn.answers(), len(classes)).double()
     hits = matrix.diag()
     recall, taken = hits / matrix.sum(1).clamp_min(1), hits / matrix.sum(0).clamp_min(1)
-    k = classes.index(answer)
+    k, missed = classes.index(answer), (matrix.sum(1) - hits).int().tolist()
+    if not any(missed):
+        return "Every class is found whole, so any name is as good. Then collect what it is least sure of."
     if recall[k] <= recall.min() + 1e-9:
-        return f"Of its pictures {recall[k]:.0%} are found, the fewest. Collect the kind that is missed."
+        return (f"Of its pictures {recall[k]:.0%} are found, the fewest: it misses {missed[k]}, the other "
+                f"classes {', '.join(map(str, missed[:k] + missed[k + 1:]))}. One picture is soon chance.")
     if taken[k] <= taken.min() + 1e-9:
         raise Again(f"When the network says {answer}, it is right least often: others are taken for it. Of "
                     "which class does it miss most pictures?")
@@ -92,12 +95,13 @@ def check_doubt(answer, given) -> str:
     if abs(answer / right - 1) < 0.06:
         return f"About {right:,.0f}, each. On the same pictures some of the chance cancels, and fewer do."
     if abs(answer / (right / 2) - 1) < 0.15:
-        raise Again("You took the chance of one accuracy. Here two of them move, each on its own.")
+        raise Again("Half of what is needed, or near it. Do both accuracies move, each on its own? And a "
+                    "factor under a square root is squared when it comes out.")
     if abs(answer / (right / 4) - 1) < 0.1:
         raise Again("At that number the difference is as large as its standard error. It is to be twice "
                     "that.")
-    raise Again("The variance of an accuracy p over n pictures is p (1 - p) / n; the variances of two runs "
-                "add up. When is 0.01 twice the square root of that?")
+    raise Again("Put your number in: how large is the standard error of each accuracy over so many pictures, "
+                "and of their difference? It is to be 0.005.")
 
 # %% ../nbs/api/38_tasks_07.ipynb #36f0a04c
 def _seen(answers: Answers, n: int) -> None:
@@ -110,6 +114,8 @@ def _seen(answers: Answers, n: int) -> None:
 def check_beaten(learn, given) -> str:
     "A learner with at most half of the recipe's mistakes, on the same pictures."
     learn, five = read_kind(learn, Learner, "the learner that you trained"), given.five
+    if learn in (given.learn, five.learner):
+        raise Again("This one was there before the question. Train one of your own.")
     theirs, data = five.learner.answers(), five.learner.data
     if not learn.history.losses:
         raise Again("This learner was not trained yet (its history is empty).")
@@ -123,6 +129,9 @@ def check_beaten(learn, given) -> str:
     _seen(mine, len(theirs.labels))
     lost, before = ((a.predicted != a.labels).sum().item() for a in (mine, theirs))
     both = f"Of {len(mine.labels)} pictures yours has {lost} wrong, the recipe {before}."
+    if before < 2:
+        raise Again(f"{both} There is nothing to halve: take fewer pictures (per_class=8) or harder ones for "
+                    "both, and ask again.")
     if lost <= before // 2:
         return f"{both} Chance moves {before} by some {math.sqrt(before):.0f}: is the difference more?"
     raise Again(f"{both} Half of that is asked for. What does the network see at {learn.size} px, and how "
@@ -144,8 +153,8 @@ TASKS = {
         ("ladder",)),
     "07.2": Task(
         "Predictions to repair",
-        "The cell below names the validation pictures without `learn.predict`, and gets most of them wrong. "
-        "There are three mistakes in it. Repair them and hand in the list of names.",
+        "The rest of the cell names the validation pictures without `learn.predict`, and gets most of them "
+        "wrong. There are three mistakes in it. Repair them and hand in the list of names.",
         check_names,
         ("Dropout and batch norm work differently while a network trains: `net.eval()`.",
          "The weights want their own normalisation: `learn.model.mean`, `learn.model.std`.",
@@ -169,8 +178,8 @@ TASKS = {
         ("learn",)),
     "07.4": Task(
         "A difference to doubt",
-        "One network has 0.95, another 0.96, each on as many pictures of its own. How many must that be, for "
-        "each, until the difference is twice its standard error?",
+        "One network has 0.95 on n pictures, another 0.96 on n other ones. How large must n be, until the "
+        "difference is twice its standard error?",
         check_doubt,
         ("The variance of an accuracy p over n pictures is p (1 - p) / n.",
          "Variances of two independent numbers add up; a standard error is the square root.",
@@ -184,10 +193,12 @@ TASKS = {
         check_beaten,
         ("What limits it? Look at the mistakes: are they hard for you, too?",
          "Larger pictures help where details decide, and so do more epochs of small steps.",
-         "128 px, the head first, then everything for ten epochs, the head's rate at 1e-3."),
+         "128 px, the head first, then everything for ten epochs, the head's rate at 1e-3, then the best "
+         "weights back (`restore_best()`)."),
         "mine = Learner(ImageData(PICTURES, **options | {\"size\": 128}))\n"
         "mine.fit(sgdr(3, 1), lr=3e-3, progress=False)\n"
         "mine.unfreeze()\n"
-        "mine.fit(sgdr(1, 10), lr=spread_lrs(1e-3, 3, 3), progress=False)",
-        ("five",)),
+        "mine.fit(sgdr(1, 10), lr=spread_lrs(1e-3, 3, 3), progress=False)\n"
+        "mine.restore_best()",
+        ("five", "learn")),
 }

@@ -7,6 +7,7 @@ layers. All seven widgets can be imported from here."""
 __all__ = ['LRPicker', 'ScheduleExplorer', 'LayerGroups', 'AugmentPreview', 'Bet', 'Replay', 'TrainMonitor']
 
 # %% ../nbs/api/30_widgets.ipynb #5ba83b61
+import math
 import time
 from dataclasses import replace
 
@@ -32,7 +33,7 @@ class LRPicker(Widget):
     """The curve of a learning rate finder, to scrub and to pick from: `picker.lr`.
 
     found: what `lr_find` returned; learner: with one, "try it" trains `try_steps` real updates at lr/10, lr
-    and 10 lr and puts everything back; lr: the first choice, None for the steepest fall. The choice has two
+    and 10 lr and puts everything back; lr: the first choice, None for what `steepest` suggests. The choice has two
     digits, as it is shown; a rule's suggestion is taken as it is.
     """
     _esm = read_esm("lr_picker.js")
@@ -190,6 +191,13 @@ class LayerGroups(_Follower):
                          norms=list(map(_norm_state, groups)), lr=lr, factor=factor, lrs=spread_lrs(lr, len(groups), factor),
                          frozen_to=_frozen_to(groups), **options)
         self._watch(learner)
+
+    @observe("lr", "factor")
+    def _spread(self, change):
+        "A new factor, or another rate than the head's, spreads the rates anew; the page does so itself."
+        lrs = spread_lrs(self.lr, len(self.names), self.factor)
+        if change.name == "factor" or not math.isclose(self.lr, self.lrs[-1]):
+            self.lrs = lrs
 
     @observe("frozen_to")
     def _freeze(self, change):

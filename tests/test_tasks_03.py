@@ -14,15 +14,15 @@ from lessonkit.tasks_03 import check_late, check_own, check_rescued, check_sprea
 from lessonkit.train import TrainingError
 
 RUNS = {
-    (1, 1e-4): (0.5, []),
-    (1, 3e-4): (0.6, []),
-    (1, 1e-3): (0.4, []),
-    (3, 3e-4): (0.5, []),
-    (3, 1e-3): (0.7, []),
-    (3, 3e-3): (0.4, []),
-    (10, 1e-3): (0.5, []),
-    (10, 3e-3): (0.65, []),
-    (10, 1e-2): (0.3, []),
+    (1, 1e-4): 0.5,
+    (1, 3e-4): 0.6,
+    (1, 1e-3): 0.4,
+    (3, 3e-4): 0.5,
+    (3, 1e-3): 0.7,
+    (3, 3e-3): 0.4,
+    (10, 1e-3): 0.5,
+    (10, 3e-3): 0.65,
+    (10, 1e-2): 0.3,
 }
 LATE = {1: 3e-4, 3: 1e-3 / 3, 10: 3e-4}
 
@@ -36,7 +36,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def repair(data):
-    return Exercise("03.3", data=data)
+    return Exercise("03.3", data=data, learn=None)
 
 
 def test_the_solutions_pass_their_own_checks(data, repair):
@@ -60,14 +60,14 @@ def test_the_solutions_pass_their_own_checks(data, repair):
 @pytest.mark.parametrize(
     "answer, word",
     [
-        (spread_lrs(1e-3, 3, 10)[::-1], "wrong way round"),
-        (spread_lrs(1e-3, 3), "factor of 3"),
-        (spread_lrs(1e-3, 10, 3), "Ten rates"),
-        (spread_lrs(1e-5, 3, 10), "first argument"),
-        (spread_lrs(1e-3, 3, 100), "from the first to"),
+        (spread_lrs(2e-3, 3, 5)[::-1], "wrong way round"),
+        (spread_lrs(2e-3, 3), "factor of 3"),
+        (spread_lrs(2e-3, 5, 3), "Five rates"),
+        (spread_lrs(8e-5, 3, 5), "first argument"),
+        (spread_lrs(2e-3, 3, 25), "from the first to"),
         ([1e-4, 1e-3, 1e-2], "0.01"),
-        ([1e-5, 1e-5, 1e-3], "a tenth"),
-        ([1e-4, 1e-3], "2 rates"),
+        ([1e-5, 1e-5, 2e-3], "a fifth"),
+        ([1e-4, 1e-3], "2 of them"),
         (1e-3, "list"),
         ([1e-5, "1e-4", 1e-3], "group 1"),
         ([-1, 1, 1], "below 0"),
@@ -100,7 +100,9 @@ def test_what_has_no_gradient_is_counted_in_every_group(data, monkeypatch, k):
         (norms, "whole group"),
         (k, "each group"),
         ([1, 1, 1], "0, 1, 2"),
-        ([0, 0], "2 rates"),
+        ([0, 0], "2 of them"),
+        ("a lot", "numbers of weights"),
+        *([([*totals[:2], 0], "only one group")] if k else []),
     ):
         said = again(check_still, answer, about)
         assert word in said or (answer == only and "keep frozen" in said)
@@ -109,6 +111,9 @@ def test_what_has_no_gradient_is_counted_in_every_group(data, monkeypatch, k):
 
 def test_the_repaired_run_is_looked_at_from_all_sides(data, repair):
     new = Learner(data)
+    repair.given.learn = new
+    assert "of the lesson" in repair.check(new).text
+    repair.given.learn = None
     assert "not trained" in repair.check(new).text and "type list" in repair.check([1]).text
     new.fit(sgdr(1, 2), lr=3e-3, progress=False)
     assert "1 of 3" in repair.check(new).text
@@ -147,7 +152,7 @@ def test_usual_mistakes_of_the_late_rate_have_names(answer, word):
 
 def test_the_late_rate_is_read_off_the_runs_that_were_handed_in():
     assert "head's 10" in check_late(LATE | {3: 3.3e-4}, SimpleNamespace(runs=RUNS))
-    tie = RUNS | {(10, 1e-3): (0.65, [])}
+    tie = RUNS | {(10, 1e-3): 0.65}
     assert check_late(LATE | {10: 1e-4}, SimpleNamespace(runs=tie)) and check_late(
         LATE, SimpleNamespace(runs=tie)
     )
@@ -156,10 +161,10 @@ def test_the_late_rate_is_read_off_the_runs_that_were_handed_in():
         {},
         {"side on": RUNS},
         {(1, 2): None},
-        {(1, 2, 3): (1,)},
+        {(1, 2, 3): 1},
         [RUNS],
-        {("a", 1): (1,)},
-        {(0, 1): (1,), (2, 1): (1,)},
+        {("a", 1): 1},
+        {(0, 1): 1, (2, 1): 1},
     ):
         assert "run its cells again" in again(check_late, LATE, SimpleNamespace(runs=runs))
 
@@ -177,6 +182,12 @@ def test_the_late_rate_is_read_off_the_runs_that_were_handed_in():
 def test_a_score_below_the_goal_says_why(monkeypatch, lrs, word):
     monkeypatch.setattr(tasks_03, "_score", lambda lrs, start: 0.3)
     assert word in again(check_own, lrs, SimpleNamespace(start=None, head=0.5))
+
+
+def test_a_score_that_is_high_enough_is_compared_with_one_rate_for_all(monkeypatch):
+    monkeypatch.setattr(tasks_03, "_score", lambda lrs, start: 0.9 if len(set(lrs)) > 1 else 0.8)
+    said = check_own([1e-3, 3e-4, 1e-3], SimpleNamespace(start=None, head=0.5))
+    assert "score is 0.900" in said and "all three 0.800" in said
 
 
 def test_a_loss_beyond_all_numbers_is_no_traceback(data, monkeypatch):
@@ -201,7 +212,7 @@ def test_odd_answers_get_a_sentence(answer):
         (check_spread, None),
         (check_still, still),
         (check_late, SimpleNamespace(runs=RUNS)),
-        (check_rescued, None),
+        (check_rescued, SimpleNamespace(learn=1.5)),
     ):
         assert again(check, answer, about)
 

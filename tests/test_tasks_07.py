@@ -63,7 +63,7 @@ def test_the_solutions_pass_their_own_checks(learn):
         ("a new head", "started"),
         ("5. whole network", "+0.250"),
         ("five looks", "-0.010"),
-        ("head", "no rung"),
+        ("head", "none of"),
     ],
 )
 def test_usual_mistakes_of_the_ladder_have_names(answer, word):
@@ -84,7 +84,9 @@ def test_broken_predictions_are_told_apart(learn):
     assert "own mode" in check_names(right, about)
     shifted = [classes[classes.index(name) - 1] for name in right]
     assert "one place off" in again(check_names, shifted, about)
-    assert "in training" in again(check_names, [classes[0]] * len(right), about)
+    assert "All of the mistakes" in again(check_names, [classes[0]] * len(right), about)
+    labels = [classes[k] for k in learn.answers().labels.tolist()]
+    assert "the labels" in again(check_names, labels, about)
     assert "239 names" in again(check_names, right[1:], about)
     assert "'cat' is no class" in again(check_names, ["cat", *right[1:]], about)
 
@@ -97,18 +99,20 @@ def test_what_is_missed_is_not_what_others_are_taken_for(learn):
     classes = learn.data.classes
     assert "60%" in check_next(classes[0], about)
     assert "taken for it" in again(check_next, classes[1], about)
-    assert "another class" in again(check_next, classes[2], about) and "no class" in again(
-        check_next, "cat", about
-    )
+    assert "another class" in again(check_next, classes[2], about)
+    assert "none of" in again(check_next, "cat", about)
+    assert "it misses 4, the other classes 0, 0, 0, 0, 0" in check_next(f" {classes[0].upper()} ", about)
+    about.learn = said_by(learn, said=labels, labels=labels)
+    assert "found whole" in check_next(classes[2], about)
 
 
 @pytest.mark.parametrize(
     "answer, word",
     [
-        (1718, "two of them"),
-        (1900, "two of them"),
+        (1718, "each on its own"),
+        (1900, "each on its own"),
         (859, "as large as"),
-        (240, "variance"),
+        (240, "0.005"),
         ("3436", "quotation"),
     ],
 )
@@ -120,7 +124,9 @@ def test_the_recipe_is_beaten_on_its_own_pictures(learn):
     labels = torch.arange(6).repeat_interleave(10)
     said = labels.clone()
     said[:5] = 1
-    about = SimpleNamespace(five=SimpleNamespace(learner=said_by(learn, said=said, labels=labels)))
+    about = SimpleNamespace(five=SimpleNamespace(learner=said_by(learn, said=said, labels=labels)), learn=learn)
+    for there in (learn, about.five.learner):
+        assert "before the question" in again(check_beaten, there, about)
     for wrong, right in ((2, True), (3, False), (0, True)):
         mine = labels.clone()
         mine[:wrong] = 2
@@ -136,6 +142,8 @@ def test_the_recipe_is_beaten_on_its_own_pictures(learn):
     assert "120 pictures" in again(check_beaten, more, about)
     more.data = SimpleNamespace(classes=("a", "b"))
     assert "other classes" in again(check_beaten, more, about)
+    about.five.learner = said_by(learn, said=labels, labels=labels)
+    assert "nothing to halve" in again(check_beaten, said_by(learn, said=labels, labels=labels), about)
 
 
 @settings(deadline=None, max_examples=60)

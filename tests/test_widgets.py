@@ -285,6 +285,8 @@ def test_a_bet_needs_answers_that_differ_and_an_outcome_among_them():
         with pytest.raises(ValueError, match="2 to 6"):
             Bet("Which?", options)
     bet = Bet("Which?", ["A", "B"])
+    with pytest.raises(TraitError, match="one of A, B"):
+        bet.chosen = "C"
     with pytest.raises(ValueError, match="one of A, B"):
         bet.reveal("C")
     assert bet.reveal("A", "Because.") is bet and (bet.outcome, bet.why) == ("A", "Because.") and "what happened: A" in repr(bet)
