@@ -15,7 +15,8 @@ import torch
 from torch.nn import functional as F
 
 from .basics import check_number
-from .train import autocast, evaluate, to_device
+from .train import evaluate
+from .update import answer_batch, autocast, to_device
 
 # %% ../nbs/api/22_evaluate.ipynb #4d1a48d9
 @dataclass(frozen=True)
@@ -42,13 +43,14 @@ class Answers:
 
 
 def get_answers(model, dl, device="cpu", precision: str = "fp32") -> Answers:
-    """Run `model` (logits of a batch) over a loader of (xb, yb), in eval mode. ValueError for a loader
+    """Run `model` (logits of a batch) over a loader, in eval mode. ValueError for a loader
     without batches."""
     model.eval()
     probs, labels = [], []
     with torch.inference_mode(), autocast(device, precision):
-        for xb, yb in dl:
-            probs.append(model(to_device(xb, device)).float().softmax(1).cpu())
+        for batch in dl:
+            logits, yb = answer_batch(model, to_device(batch, device))
+            probs.append(logits.softmax(1).cpu())
             labels.append(yb.cpu())
     if not probs:
         raise ValueError("the loader yields no batches")

@@ -14,7 +14,7 @@ import torch
 
 from .data import Batches
 from .model import Classifier
-from .train import autocast, to_device
+from .update import autocast, to_device
 
 # %% ../nbs/api/21_features.ipynb #727ba4be
 MOST_BYTES = 2 ** 30                # of a table of features

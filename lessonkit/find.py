@@ -9,9 +9,8 @@ __all__ = ['lr_find']
 # %% ../nbs/api/17_find.ipynb #8fe2fdc6
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -23,90 +22,7 @@ from .optim import make_opt
 from .schedule import sweep
 from .suggest import _WARMUP, LRFind, default_smooth
 from .trace import no_trace
-
-# %% ../nbs/api/17_find.ipynb #10ea98fc
-_TARGETS = ("labels", "label", "targets", "target", "y")
-
-
-def _to_device(batch, device, copy: bool = False):
-    """Every tensor in a nest of lists, tuples and dictionaries on the device; `copy`: never the loader's own
-    memory."""
-    if isinstance(batch, torch.Tensor):
-        return batch.to(device, non_blocking=not copy, copy=copy)
-    if isinstance(batch, Mapping):
-        return {k: _to_device(v, device, copy) for k, v in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_to_device(v, device, copy) for v in batch))
-    if isinstance(batch, list | tuple):
-        return type(batch)(_to_device(v, device, copy) for v in batch)
-    return batch.to(device) if hasattr(batch, "to") else batch
-
-
-def _split(batch) -> tuple[list, dict, object]:
-    "A batch as positional inputs, keyword inputs and the target. ValueError where there is no telling."
-    if isinstance(batch, Mapping):
-        name = next((k for k in _TARGETS if k in batch), None)
-        if name is None:
-            raise ValueError(f"the batch has {sorted(map(str, batch))}, but no target (one of "
-                             f"{', '.join(_TARGETS)}): pass batch_loss=, a function of (model, batch) that "
-                             "returns the loss")
-        return [], {k: v for k, v in batch.items() if k != name}, batch[name]
-    if isinstance(batch, list | tuple) and len(batch) > 1:
-        *inputs, target = batch
-        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-            return [], inputs[0], target
-        return inputs, {}, target
-    raise ValueError(f"a batch of type {type(batch).__name__} without a target: (x, y) or a dictionary is "
-                     "understood; else pass batch_loss=, a function of (model, batch) that returns the loss")
-
-# %% ../nbs/api/17_find.ipynb #30518e66
-def _own_loss(model, batch):
-    """The loss that a model returns for a whole batch: a tensor, or something with a `loss`. ValueError if it
-    does not."""
-    named = dict(batch) if isinstance(batch, Mapping) else {}
-    inputs = batch if isinstance(batch, list | tuple) else [] if named else [batch]
-    try:
-        inspect.signature(model.forward).bind(*inputs, **named)
-    except TypeError as e:
-        raise ValueError(f"the model does not take a whole batch ({e}): pass loss_fn=") from None
-    out = model(*inputs, **named)
-    loss = out.get("loss") if isinstance(out, Mapping) else getattr(out, "loss", out)
-    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        raise ValueError("the model returns no loss: pass loss_fn=, or batch_loss=, a function of (model, "
-                         "batch)")
-    return loss
-
-
-def _loss_with(loss_fn) -> Callable:
-    "`batch_loss(model, batch)` for batches of the common shapes."
-    if loss_fn is None:
-        return _own_loss
-
-    def batch_loss(model, batch):
-        inputs, named, target = _split(batch)
-        out = model(*inputs, **named)
-        return loss_fn(_full(getattr(out, "logits", out)), target)
-    return batch_loss
-
-
-def _full(value):
-    "Numbers of half precision in single precision: a loss of 2.3 would move in steps of 0.016 in bfloat16."
-    half = isinstance(value, torch.Tensor) and value.dtype in (torch.bfloat16, torch.float16)
-    return value.float() if half else value
-
-
-def _one_number(loss) -> torch.Tensor:
-    "The loss as a tensor without axes, in full precision. ValueError if it is not one number."
-    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        what = f"of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else f"of type {type(loss).__name__}"
-        raise ValueError(f'the loss is {what}: one number is needed, for example with reduction="mean"')
-    return _full(loss.reshape(()))
-
-
-def _needs_grad(loss: torch.Tensor) -> torch.Tensor:
-    if not loss.requires_grad:
-        raise ValueError("the loss has no gradient: are all parameters frozen, or is it detached?")
-    return loss
+from .update import Updater, autocast, endless, loss_with, to_device, updates
 
 # %% ../nbs/api/17_find.ipynb #c22821c6
 def _ratios(opt) -> list[float]:
@@ -117,14 +33,6 @@ def _ratios(opt) -> list[float]:
         lrs = [float(g.get("initial_lr", 1.0)) for g in opt.param_groups]
     top = max(lrs)
     return [lr / top if top > 0 else 1.0 for lr in lrs]
-
-
-def _set_lr(opt, lr: float, ratios: list[float]):
-    for group, ratio in zip(opt.param_groups, ratios):
-        if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(lr * ratio)
-        else:
-            group["lr"] = lr * ratio
 
 
 def _check_opt(opt, model):
@@ -176,124 +84,67 @@ class _Curve:
                 self.stopped = "diverged"
 
 # %% ../nbs/api/17_find.ipynb #619a88b7
-def _endless(train_dl):
-    "Batches, from the beginning again when the loader is through. ValueError if it has none."
-    while True:
-        empty = True
-        for batch in train_dl:
-            empty = False
-            yield batch
-        if empty:
-            raise ValueError("the loader gives no batch: is the data set empty, or below one batch with "
-                             "drop_last?")
-
-
 def _check_loader(name: str, loader):
     once = isinstance(loader, Iterator) and not hasattr(loader, "__len__")
     if once or isinstance(loader, torch.utils.data.dataloader._BaseDataLoaderIter):
         raise TypeError(f"{name} is an iterator: what a sweep takes from it cannot be put back; pass the "
                         "DataLoader itself, or a list of batches")
 
-# %% ../nbs/api/17_find.ipynb #fb584ad9
-_AMP = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
-_MAX_SKIPPED = 30        # updates in a row that a gradient scaler may skip
-
-
-@dataclass
-class _Steps:
-    "What an update needs to know."
-    model: nn.Module
-    opt: torch.optim.Optimizer
-    batches: Iterable
-    batch_loss: Callable
-    device: torch.device
-    accumulate: int
-    amp: str | None
-    scaler: object
-
-    def __post_init__(self):
-        self.params = [p for g in self.opt.param_groups for p in g["params"]]
-
-    def loss(self, batch) -> torch.Tensor:
-        "The loss of a batch on the device, one number."
-        with torch.autocast(self.device.type, _AMP[self.amp]) if self.amp else nullcontext():
-            return _one_number(self.batch_loss(self.model, batch))
-
-    def try_once(self) -> torch.Tensor | None:
-        "Forward, backward, update: the mean loss of the batches; None where the scaler skipped the update."
-        losses = []
-        for batch in islice(self.batches, self.accumulate):
-            loss = _needs_grad(self.loss(_to_device(batch, self.device)))
-            if not losses:
-                self.clear_gradients()
-            losses.append(loss.detach())
-            loss = loss if self.accumulate == 1 else loss / self.accumulate
-            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        mean = losses[0] if self.accumulate == 1 else torch.stack(losses).mean()
-        if self.scaler is None:
-            self.opt.step()
-            return mean
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.opt)
-        self.scaler.update()
-        return None if self.scaler.get_scale() < scale else mean
-
-    def clear_gradients(self):
-        """What opt.zero_grad does, which asks the profiler too; right before backward, which takes the memory
-        again."""
-        for p in self.params:
-            p.grad = None
-
-    def make(self) -> torch.Tensor:
-        "The loss of one update that was made; infinite if the scaler skips all tries."
-        losses = (self.try_once() for _ in range(_MAX_SKIPPED))
-        return next((loss for loss in losses if loss is not None), torch.tensor(math.inf))
-
-    def valid_loss(self, batches) -> torch.Tensor | None:
-        "Mean loss over validation batches that are on the device, in eval mode; None where there are none."
-        if not batches:
-            return None
-        self.model.eval()
-        with torch.no_grad():
-            mean = torch.stack([self.loss(batch) for batch in batches]).mean()
-        train_mode(self.model)
-        return mean
-
 # %% ../nbs/api/17_find.ipynb #48da484e
 _LOOK_EVERY = 8          # steps between two looks at the losses on a GPU
 
 
-def _sweep(steps: _Steps, curve: _Curve, schedule, valid: list, bar):
+class _Looks:
+    "Points of the curve that wait on the device, until somebody looks."
+
+    def __init__(self, curve: _Curve, device, bar):
+        self.curve, self.bar, self.waiting = curve, bar, []
+        self.every = 1 if device.type == "cpu" else _LOOK_EVERY
+
+    def add(self, *point) -> None:
+        "One more (lr, loss, validation loss or None)."
+        self.waiting.append(point)
+        if len(self.waiting) >= self.every:
+            self.look()
+
+    def look(self) -> None:
+        "Read them off the device."
+        for lr, loss, valid_loss in self.waiting:
+            self.curve.add(lr, float(loss), None if valid_loss is None else float(valid_loss))
+        self.bar.update(len(self.waiting))
+        self.waiting.clear()
+
+
+def _valid_loss(updater: Updater, batches: list) -> torch.Tensor | None:
+    "Mean loss over validation batches that are on the device, in eval mode; None where there are none."
+    if not batches:
+        return None
+    updater.model.eval()
+    with torch.no_grad():
+        mean = torch.stack([updater.loss(batch) for batch in batches]).mean()
+    train_mode(updater.model)
+    return mean
+
+
+def _sweep(updater: Updater, curve: _Curve, lrs: list[float], valid: list, bar) -> None:
     "Make the updates and fill the curve, until it is done, diverges or is interrupted."
-    ratios, waiting = _ratios(steps.opt), []
-    look_every = 1 if steps.device.type == "cpu" else _LOOK_EVERY
-
-    def look():
-        for lr, loss, valid_loss in waiting:
-            curve.add(lr, float(loss), None if valid_loss is None else float(valid_loss))
-        bar.update(len(waiting))
-        waiting.clear()
-
+    ratios, looks = _ratios(updater.opt), _Looks(curve, updater.device, bar)
     try:
-        for step in range(schedule.n_steps):
-            lr = schedule.at(step)
-            _set_lr(steps.opt, lr, ratios)
-            waiting.append((lr, steps.make(), steps.valid_loss(valid)))
-            if len(waiting) >= look_every:
-                look()
+        for lr, loss in zip(lrs, updates(updater, [[lr * ratio for ratio in ratios] for lr in lrs])):
+            looks.add(lr, loss, _valid_loss(updater, valid))
             if curve.stopped:
                 return
-        look()
+        looks.look()
         curve.stopped = curve.stopped or "done"
     except KeyboardInterrupt:
-        look()
+        looks.look()
         curve.stopped = curve.stopped or "interrupted"
 
 # %% ../nbs/api/17_find.ipynb #21a45c5d
 def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = None, opt=None, *, lr_min: float = 1e-7,
             lr_max: float = 10.0, n_steps: int = 100, mode: str = "exponential", smooth: float | None = None,
             diverge: float = 4.0, valid_dl: Iterable | None = None, valid_batches: int = 1, accumulate: int = 1,
-            amp: str | None = None, scaler=None, device=None, batch_loss: Callable | None = None,
+            precision: str = "fp32", scaler=None, device=None, batch_loss: Callable | None = None,
             progress: bool = False) -> LRFind:
     """Raise the lr from lr_min to lr_max, one step an update, and note the loss (Smith, 1506.01186): any
     PyTorch model.
@@ -309,9 +160,9 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     AdamW. The ratios between the lrs of its param groups are kept; lr is that of the largest. n_steps, mode:
     updates, and how they are spaced, "exponential" or "linear". smooth: weight of the moving average, None
     for one that suits n_steps; diverge: stop above so many times the best. valid_dl: the mean loss of its
-    first `valid_batches` batches is taken after each step, in eval mode. accumulate: batches an update. amp:
-    "bf16" or "fp16" autocast; scaler: a GradScaler, made for fp16 if None; an update that it skips is tried
-    again at the same lr with the next batches. device: where batches go, None for the model's. progress: show
+    first `valid_batches` batches is taken after each step, in eval mode. accumulate: batches an update.
+    precision: "bf16" and "fp16" by autocast; scaler: a GradScaler, made for fp16 if None; an update that it
+    skips is tried again at the same lr with the next batches. device: where batches go, None for the model's. progress: show
     a bar.
 
     An interrupt returns the curve so far if it says anything yet, else it is raised again. ValueError,
@@ -321,22 +172,21 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     smooth = default_smooth(n_steps) if smooth is None else check_number("smooth", smooth, 0, 1, below=True)
     curve = _Curve(smooth, check_number("diverge", diverge, 1, above=True))
     check_number("valid_batches", valid_batches, 1, whole=True), check_number("accumulate", accumulate, 1, whole=True)
-    if amp not in _AMP:
-        raise ValueError(f'amp={amp!r}: None, "bf16" or "fp16"')
     _check_loader("train_dl", train_dl)
     opt = _default_opt(model) if opt is None else opt
     _check_opt(opt, model)
     device = next(model.parameters()).device if device is None else torch.device(device)
-    scaler = torch.amp.GradScaler(device.type) if amp == "fp16" and scaler is None else scaler
-    # with amp every step enters autocast itself: within another one it would go on with weights cast before the update
-    no_amp = nullcontext() if amp else torch.autocast(device.type, enabled=False)
+    context = autocast(device, precision)
+    # each update enters autocast itself: in another one it would go on with weights cast before the update
+    context = torch.autocast(device.type, enabled=False) if precision == "fp32" else nullcontext()
+    scaler = torch.amp.GradScaler(device.type) if precision == "fp16" and scaler is None else scaler
     with (no_trace([model, loss_fn, batch_loss], opt, scaler, (train_dl, valid_dl)), torch.inference_mode(False),
-          torch.enable_grad(), no_amp, closing(_endless(train_dl)) as batches,
+          torch.enable_grad(), context, closing(endless(train_dl)) as batches,
           progress_bar(total=n_steps, desc="lr_find", show=progress) as bar):
         valid = [] if valid_dl is None else _first_batches(valid_dl, valid_batches, device)
-        train_mode(model)
-        steps = _Steps(model, opt, batches, batch_loss or _loss_with(loss_fn), device, accumulate, amp, scaler)
-        _sweep(steps, curve, schedule, valid, bar)
+        updater = Updater(model, opt, batches, batch_loss or loss_with(loss_fn), device, accumulate, precision,
+                          scaler)
+        _sweep(updater, curve, [schedule.at(k) for k in range(schedule.n_steps)], valid, bar)
     return _result(curve, mode, schedule.n_steps)
 
 
@@ -350,7 +200,7 @@ def _default_opt(model):
 def _first_batches(valid_dl, n: int, device) -> list:
     "The batches for the validation loss, the same for each step."
     _check_loader("valid_dl", valid_dl)
-    batches = [_to_device(batch, device, copy=True) for batch in islice(valid_dl, n)]
+    batches = [to_device(batch, device, copy=True) for batch in islice(valid_dl, n)]
     if not batches:
         raise ValueError("valid_dl gives no batch")
     return batches
@@ -360,7 +210,8 @@ def _result(curve: _Curve, mode: str, n_steps: int) -> LRFind:
     if not curve.lrs:
         if curve.stopped == "interrupted":
             raise KeyboardInterrupt
-        raise ValueError("the loss of the first step is not finite: look at the data (NaN?), loss_fn and amp")
+        raise ValueError("the loss of the first step is not finite: look at the data (NaN?), loss_fn and "
+                         "precision")
     found = LRFind(curve.lrs, curve.losses, curve.valid_losses, curve.stopped, mode, n_steps, curve.smooth)
     if curve.stopped == "interrupted" and not found.suggestions:
         raise KeyboardInterrupt

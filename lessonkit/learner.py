@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from .augment import get_preset
 from .basics import check_number, keep_freed_memory, progress_bar
 from .bodies import DEFAULT_ARCH, is_pretrained
-from .checkpoint import read_checkpoint, rng_state, set_rng_state, write_checkpoint
+from .checkpoint import read_checkpoint, write_checkpoint
 from .data import Batches, ImageData
 from .evaluate import Answers, average_answers, get_answers
 from .features import FeatureBatches
@@ -30,6 +30,7 @@ from .optim import join_groups, make_opt, param_groups
 from .predict import Prediction, Predictor, save_model
 from .schedule import Schedule
 from .suggest import LRFind
+from .trace import rng_state, set_rng_state
 from .train import (CycleDone, EpochDone, History, OverfitWatch, StepDone, StopRequest, TrainingError,
                              accuracy, evaluate, train_events, trial)
 
@@ -208,10 +209,9 @@ class Learner:
         group's lr.
         """
         precision = self.train_precision
-        amp = None if precision == "fp32" else precision
         opt, train_dl = self.make_opt(lrs or 1.0), self._reuse(self.train_dl, precision)
         with self._alone:
-            return lr_find(self.model, train_dl, self.loss_fn, opt, amp=amp, device=self.device,
+            return lr_find(self.model, train_dl, self.loss_fn, opt, precision=precision, device=self.device,
                            **{"progress": True} | options)
 
     def trial(self, lr: float | list[float], n_steps: int = 30):

@@ -6,7 +6,6 @@
 __all__ = ['WIDGET', 'KINDS', 'lesson_body', 'write_pages']
 
 # %% ../nbs/api/41_pages.ipynb #bb08110e
-import base64
 import html
 import json
 import os

@@ -21,7 +21,7 @@ from .basics import write_whole
 from .model import build_model
 from .pictures import load_picture
 from .render import centre
-from .train import autocast, to_device
+from .update import autocast, to_device
 
 # %% ../nbs/api/20_predict.ipynb #050c4855
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ once."""
 __all__ = ['plan_matrices', 'centre_matrices', 'colour_scale', 'Buffers', 'fill', 'pack_pixels', 'sample', 'render', 'centre']
 
 # %% ../nbs/api/07_render.ipynb #40987d4e
-import math
 import threading
 import weakref
 

@@ -10,10 +10,10 @@ __all__ = ['write_samples', 'sample_data']
 import json
 import os
 import shutil
-import tempfile
 import uuid
 from pathlib import Path
 
+from .basics import cache_folders
 from .draw import DOMAINS, _count, _known, draw
 
 # %% ../nbs/api/05_samples.ipynb #74a6da66
@@ -97,20 +97,6 @@ def write_samples(
     return root
 
 # %% ../nbs/api/05_samples.ipynb #55048dee
-def _cache_folders():
-    "Where samples may be kept, the best first."
-    if os.environ.get("LESSONKIT_CACHE"):
-        return [Path(os.environ["LESSONKIT_CACHE"]).expanduser()]
-    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    spare = Path(tempfile.gettempdir()) / f"lessonkit-{user}"
-    mine = not spare.exists() or not hasattr(os, "getuid") or spare.stat().st_uid == user
-    try:
-        home = [Path.home() / ".cache" / "lessonkit"]
-    except RuntimeError:  # there is no home at all
-        home = []
-    return home + ([spare] if mine or not home else [])
-
-
 def sample_data(domain: str = "side_on", seed: int = 0) -> Path:
     """The built-in set of a domain: a folder with 960 pictures in `train` and 240 in `valid`, 128 pixels
     square.
@@ -120,7 +106,7 @@ def sample_data(domain: str = "side_on", seed: int = 0) -> Path:
     system's folder for temporary files.
     """
     _known("domain", domain, DOMAINS)
-    folders = _cache_folders()
+    folders = cache_folders()
     for i, folder in enumerate(folders):
         try:
             return write_samples(folder / f"{domain}-{_count('seed', seed, 0)}-v{_VERSION}", domain, seed=seed)

@@ -9,7 +9,6 @@ __all__ = ['TASKS', 'find_meeting', 'check_meeting', 'check_order', 'make_histor
 # %% ../nbs/api/35_tasks_04.ipynb #b308da17
 import math
 import random
-from types import SimpleNamespace
 
 from torch import nn
 

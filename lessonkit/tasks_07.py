@@ -8,7 +8,6 @@ __all__ = ['TASKS', 'check_gain', 'check_names', 'check_next', 'check_doubt', 'c
 
 # %% ../nbs/api/38_tasks_07.ipynb #8a6f5d1c
 import math
-from collections.abc import Mapping
 
 from .evaluate import Answers, confusion_matrix
 from .learner import Learner

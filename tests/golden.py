@@ -4,6 +4,7 @@ Fifteen configurations run with the code of the revision and with the working tr
 says which weights, losses, lrs and generators are not the same. For changes that are meant to change nothing.
 """
 import hashlib
+import inspect
 import json
 import os
 import subprocess
@@ -53,6 +54,12 @@ def pictures(**options):
     return ImageData("sample:side_on", **{"size": 32, "per_class": 8, "bs": 16, "progress": False} | options)
 
 
+def half() -> dict:
+    "How `lr_find` is told to compute in bfloat16: `precision`, before 0.1.0 `amp`."
+    from lessonkit import lr_find
+    return {"precision" if "precision" in inspect.signature(lr_find).parameters else "amp": "bf16"}
+
+
 def found(result, model) -> dict:
     return {"weights": model, "losses": result.losses, "lrs": result.lrs,
             "suggestions": [result.suggestions, result.stopped]}
@@ -85,7 +92,7 @@ def finder_adamw_bf16(folder):
     model, train_dl, _ = small(1)
     opt = torch.optim.AdamW([{"params": model[:4].parameters(), "lr": 1e-3},
                              {"params": model[4:].parameters(), "lr": 1e-2}])
-    return found(lr_find(model, train_dl, F.cross_entropy, opt, n_steps=40, amp="bf16"), model)
+    return found(lr_find(model, train_dl, F.cross_entropy, opt, n_steps=40, **half()), model)
 
 
 @golden
@@ -118,7 +125,7 @@ def finder_scaler(folder):
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** 127)             # the first tries overflow
     opt = torch.optim.SGD(model.parameters(), 0.1)
     result = lr_find(model, train_dl, lambda out, y: 8 * F.cross_entropy(out, y), opt, n_steps=20,
-                     amp="bf16", scaler=scaler)
+                     scaler=scaler, **half())
     return found(result, model) | {"scale": scaler.get_scale()}
 
 

@@ -22,6 +22,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, T
 
 import lessonkit.find as find
 import lessonkit.trace as trace
+import lessonkit.update as update
 from lessonkit.find import lr_find
 from lessonkit.schedule import sgdr
 from lessonkit.suggest import RULES, LRFind, default_smooth, ema, minimum, slide, smooth_losses, steepest, valley
@@ -777,10 +778,10 @@ def test_every_common_shape_of_batch_gives_the_same_curve():
 
 
 def test_nested_batches_reach_the_device():
-    moved = find._to_device({"a": [torch.ones(2), (torch.ones(1), "text")], "b": 3}, torch.device("meta"))
+    moved = update.to_device({"a": [torch.ones(2), (torch.ones(1), "text")], "b": 3}, torch.device("meta"))
     assert moved["a"][0].is_meta and moved["a"][1][0].is_meta and moved["a"][1][1] == "text" and moved["b"] == 3
     x = torch.ones(2)
-    kept = find._to_device((x,), torch.device("cpu"), copy=True)[0]
+    kept = update.to_device((x,), torch.device("cpu"), copy=True)[0]
     x.zero_()
     assert kept.tolist() == [1, 1]
 
@@ -811,7 +812,7 @@ BAD = [
     (lambda: {"diverge": 1}, "diverge"),
     (lambda: {"accumulate": 0}, "accumulate"),
     (lambda: {"valid_batches": 0}, "valid_batches"),
-    (lambda: {"amp": "int8"}, "amp"),
+    (lambda: {"precision": "int8"}, "precision"),
     (lambda: {"opt": F.cross_entropy, "loss_fn": torch.optim.SGD(nn.Linear(6, 3).parameters())}, "order"),
     (lambda: {"opt": torch.optim.SGD(nn.Linear(6, 3).parameters())}, "another model"),
     (lambda: with_opt(nn.Linear(6, 3), torch.optim.LBFGS), "closure"),
@@ -915,13 +916,13 @@ def test_many_looks_on_a_device_that_works_ahead_change_nothing(monkeypatch):
     seed_all()
     model, loader = Net(), make_loader(generator=torch.Generator().manual_seed(1))
     expected = lr_find(model, loader, F.cross_entropy, make_opt(model))
-    real = find._Steps.__init__
+    real = update.Updater.__init__
 
     def init(self, model, opt, batches, batch_loss, device, *rest):
         real(self, model, opt, batches, batch_loss, SimpleNamespace(type="elsewhere"), *rest)
-    monkeypatch.setattr(find._Steps, "__init__", init)
-    monkeypatch.setattr(find._Steps, "loss", lambda self, batch: self.batch_loss(self.model, batch))
-    monkeypatch.setattr(find, "_to_device", lambda batch, device: batch)
+    monkeypatch.setattr(update.Updater, "__init__", init)
+    monkeypatch.setattr(update.Updater, "loss", lambda self, batch: self.batch_loss(self.model, batch))
+    monkeypatch.setattr(update, "to_device", lambda batch, device: batch)
     assert lr_find(model, loader, F.cross_entropy, make_opt(model)) == expected
     for n_steps in (3, 20, 24):
         model, loss = scripted(np.linspace(2, 1, n_steps))
@@ -980,14 +981,15 @@ def test_a_validation_loss_that_is_not_finite_stops_it():
     assert found.stopped == "not finite" and len(found.lrs) == len(found.valid_losses) == 3
 
 
-@pytest.mark.parametrize("amp, dtype", [("bf16", torch.bfloat16), ("fp16", torch.float16), (None, torch.float32)])
-def test_amp_computes_in_the_reduced_type_and_keeps_losses_whole(amp, dtype):
+@pytest.mark.parametrize("precision, dtype",
+                         [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)])
+def test_amp_computes_in_the_reduced_type_and_keeps_losses_whole(precision, dtype):
     seed_all()
     model, seen, types = nn.Linear(6, 3), [], []
     model.register_forward_hook(lambda m, args, out: seen.append(out.dtype))
     x, y = make_data()
     loss_fn = lambda out, y: (types.append(out.dtype), F.cross_entropy(out, y))[1]
-    found = lr_find(model, [(x, y)], loss_fn, n_steps=20, amp=amp)
+    found = lr_find(model, [(x, y)], loss_fn, n_steps=20, precision=precision)
     assert set(seen) == {dtype} and set(types) == {torch.float32} and len(found.lrs) == 20
     plain = lr_find(model, [(x, y)], F.cross_entropy, n_steps=20)
     np.testing.assert_allclose(found.losses, plain.losses, rtol=0.02)
@@ -1329,12 +1331,12 @@ def test_the_suggestion_trains_nearly_as_well_as_the_best_of_a_grid(name, make):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("amp", [None, "bf16", "fp16"])
-def test_on_a_gpu(amp):
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_a_gpu(precision):
     seed_all()
     model = nn.Sequential(nn.Linear(6, 32), nn.BatchNorm1d(32), nn.Dropout(0.2), nn.ReLU(), nn.Linear(32, 3)).cuda()
     opt = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     cuda, before = torch.cuda.get_rng_state_all(), copy.deepcopy(model.state_dict())
-    found = lr_find(model, make_loader(400, 40), F.cross_entropy, opt, amp=amp, valid_dl=make_loader())
+    found = lr_find(model, make_loader(400, 40), F.cross_entropy, opt, precision=precision, valid_dl=make_loader())
     assert found.suggestions and not opt.state and all(a.equal(b) for a, b in zip(cuda, torch.cuda.get_rng_state_all()))
     assert all(v.equal(before[k]) for k, v in model.state_dict().items())

@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -485,7 +486,7 @@ def test_a_home_that_cannot_be_written(small, tmp_path, monkeypatch, blocked):
     monkeypatch.delenv("LESSONKIT_CACHE", raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
-    monkeypatch.setattr(samples.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root = sample_data()
     assert root.parent.parent == tmp_path and root.parent.name.startswith("lessonkit-") and len(tree(root)) == 13
     monkeypatch.setenv("LESSONKIT_CACHE", str(bad / "x"))  # a folder that was asked for is never swapped for another
