@@ -22,6 +22,7 @@ from .tasks_02 import TASKS as TASKS_02
 from .tasks_03 import TASKS as TASKS_03
 from .tasks_04 import TASKS as TASKS_04
 from .tasks_05 import TASKS as TASKS_05
+from .tasks_06 import TASKS as TASKS_06
 from .tasks_07 import TASKS as TASKS_07
 
 # %% ../nbs/api/39_exercises.ipynb #9c5552e1
@@ -60,7 +61,7 @@ class Note:
 
 # %% ../nbs/api/39_exercises.ipynb #cddcc135
 PROGRESS = "progress.json"
-TASKS: dict[str, Task] = {**TASKS_01, **TASKS_02, **TASKS_03, **TASKS_04, **TASKS_05, **TASKS_07}
+TASKS: dict[str, Task] = {**TASKS_01, **TASKS_02, **TASKS_03, **TASKS_04, **TASKS_05, **TASKS_06, **TASKS_07}
 
 
 def _read_progress() -> dict[str, dict]:
