@@ -93,15 +93,15 @@ def _keep(outputs: list) -> list:
     return kept
 
 
-def take_widgets(nb) -> dict[str, dict]:
-    """Kind and state of the widget that each cell shows, by the cell's id, out of the outputs; five digits
+def take_widgets(nb) -> dict[str, list[dict]]:
+    """Kind and state of the widgets that each cell shows, by the cell's id, out of the outputs; five digits
     are enough."""
     kept = {}
     for cell in nb.cells:
         for out in cell.get("outputs", []):
             if widget := out.get("data", {}).pop(WIDGET, None):
-                kept[cell.id] = json.loads(json.dumps(widget),
-                                           parse_float=lambda text: float(f"{float(text):.5g}"))
+                short = json.loads(json.dumps(widget), parse_float=lambda text: float(f"{float(text):.5g}"))
+                kept.setdefault(cell.id, []).append(short)
     return kept
 
 

@@ -23,15 +23,17 @@ KINDS = {kind.__name__: kind for kind in (AugmentPreview, Bet, LayerGroups, LRPi
                                           TrainMonitor)}
 
 
-def _put_widgets(nb, kept: dict[str, dict]) -> None:
-    "Give the outputs of cells with a kept widget its page; give every other picture a text."
+def _put_widgets(nb, kept: dict[str, list[dict]]) -> None:
+    "Give every output that shows a kept widget its page; give every other picture a text."
     for cell in nb.cells:
+        left = list(kept.get(cell.id, ()))
         for out in cell.get("outputs", []):
             data = out.get("data", {})
             if "image/png" not in data:
                 continue
             alt = data.get("text/plain", "")
-            if widget := kept.get(cell.id):
+            if left and alt.startswith(f"{left[0]['kind']}("):
+                widget = left.pop(0)
                 esm = str(KINDS[widget["kind"]]._esm)
                 still = "data:image/png;base64," + data.pop("image/png").strip()
                 data["text/html"] = page_html(esm, widget["state"], still, alt)

@@ -145,7 +145,7 @@ def test_usual_mistakes_of_the_ladder_have_names(answer, word):
 def test_a_pick_is_refused_where_it_breaks_and_where_nothing_happens(learn):
     found = learn.find(progress=False)
     lowest = found.lrs[found.smoothed.index(min(found.smoothed))]
-    for lr, word in ((lowest, "minimum"), (1.0, "minimum"), (1e-6, "hardly begun"), (None, "does fall")):
+    for lr, word in ((lowest, "at the lowest"), (1.0, "beyond the lowest"), (1e-6, "hardly begun"), (None, "does fall")):
         with pytest.raises(Again, match=word):
             check_pick("A", lr, found)
     for lr in (found.lr, found.lr / 3, found.suggestions["slide"]):
