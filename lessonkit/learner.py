@@ -10,6 +10,7 @@ __all__ = ['pick_device', 'pick_precision', 'native_bf16', 'cpu_precision', 'Bes
 import math
 import os
 import threading
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from .evaluate import Answers, average_answers, get_answers
 from .features import FeatureBatches
 from .find import lr_find
 from .model import Classifier, build_model, check_size, freeze_to, layer_groups, unfreeze
-from .optim import join_groups, make_opt, param_groups
+from .optim import make_opt, param_groups
 from .predict import Prediction, Predictor, save_model
 from .schedule import Schedule
 from .suggest import LRFind
@@ -117,8 +118,7 @@ class Learner:
     While the body is frozen, what it makes of pictures that do not change is computed once (see
     `FeatureBatches`).
 
-    watchers: objects that `fit` tells of everything: `event(event, history, stop)` for each event of the run,
-    where `stop.ask()` ends it after the update in flight, and `ended(history)`. Widgets add themselves.
+    watchers: what `watch` was called with; `fit` tells them of everything.
     """
     def __init__(self, data, model: str | nn.Module = DEFAULT_ARCH, *, weights="DEFAULT",
                  n_classes: int | None = None, n_groups: int = 3, loss_fn=F.cross_entropy, metrics=None, opt="adamw",
@@ -199,7 +199,7 @@ class Learner:
 
     def make_opt(self, lr: float | list[float]) -> torch.optim.Optimizer:
         "A new optimizer over what is trainable; lr: one for all layer groups, or one for each."
-        groups = join_groups(param_groups(self.model, [g.params for g in self.groups], lr, self.weight_decay))
+        groups = param_groups(self.model, [g.params for g in self.groups], lr, self.weight_decay)
         return self.opt(groups) if callable(self.opt) else make_opt(groups, name=self.opt)
 
     def find(self, lrs: list[float] | None = None, **options) -> LRFind:
@@ -221,6 +221,14 @@ class Learner:
         with self._alone:
             yield from trial(self.model, self._reuse(self.train_dl, precision), self.make_opt(lr), n_steps,
                              self.loss_fn, device=self.device, precision=precision)
+
+    def watch(self, watcher) -> None:
+        """From now on tell `watcher` of each `fit`, in place of one of its kind: `event(event, history, stop)`
+        for each event of the run, where `stop.ask()` ends it after the update in flight, and
+        `ended(history)`. One that fails is reported and left out for the rest of that run."""
+        kind = type(watcher).__module__, type(watcher).__name__    # a widget's own class is made for it alone
+        others = [w for w in self.watchers if (type(w).__module__, type(w).__name__) != kind]
+        self.watchers = [*others, watcher]
 
     def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, checkpoint=None,
             resume: bool = False):
@@ -272,31 +280,32 @@ class Learner:
         try:
             with self._alone, StopRequest() as stop:
                 for event in events:
-                    for watcher in watchers:
-                        watcher.event(event, self.history, stop)
+                    _tell(watchers, "event", event, self.history, stop)
                     if isinstance(event, CycleDone):
                         self.snapshots += [self._state()] if snapshots else []
                         last = self.history.last
                         if watch.cycle_ended(last["train_loss"], last["valid_loss"]) and until_overfit:
-                            self.history.stopped = ("stopped: it began to overfit (validation loss above its "
-                                                    f"best for {patience} cycle{'s' * (patience > 1)})")
+                            self.history.end("overfit", "it began to overfit (validation loss above its best for "
+                                                        f"{patience} cycle{'s' * (patience > 1)})")
                             break
                     if stop.asked:
-                        self.history.stopped = f"stopped: interrupted after {self._steps()} updates"
+                        self.history.end("interrupted", f"interrupted after {self._steps()} updates")
                         break
+                else:
+                    self.history.end("done")
         except TrainingError as e:
             self._load(self._last_good)
-            self.history.stopped = f"stopped: {e}"
+            self.history.end("failed", str(e))
             raise TrainingError(f"{e}. The weights are those of the last evaluation before it") from None
         except (RuntimeError, MemoryError) as e:
             if not _out_of_memory(e):
                 raise
             self._load(self._last_good)
+            self.history.end("failed", self._smaller_batches())
             raise TrainingError(self._smaller_batches()) from e
         finally:
             events.close()
-            for watcher in watchers:
-                watcher.ended(self.history)
+            _tell(watchers, "ended", self.history)
         if until_overfit and self.best is not None:
             self.restore_best()
         return self.history
@@ -448,6 +457,16 @@ def _out_of_memory(error: BaseException) -> bool:
     text = str(error)
     said = "can't allocate memory" in text or "out of memory" in text
     return said or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def _tell(watchers: list, what: str, *about) -> None:
+    "Call a method of every watcher; one that fails is reported and left out from then on."
+    for watcher in list(watchers):
+        try:
+            getattr(watcher, what)(*about)
+        except Exception as e:
+            watchers.remove(watcher)
+            warnings.warn(f"{type(watcher).__name__} is told no more of this run: {e!r}", stacklevel=2)
 
 
 class _Progress:

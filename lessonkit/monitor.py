@@ -90,7 +90,7 @@ class TrainMonitor(Widget):
         self._asked, self._began, self._paused, self._first, self._pushed = "", None, 0.0, 0, 0.0
         super().__init__(run=picture_of(learner.history, [g.name for g in learner.groups]), kernel=kernel_id(), **options)
         hear_at_once(self)
-        learner.watchers[:] = [w for w in learner.watchers if not isinstance(w, TrainMonitor)] + [self]
+        learner.watch(self)
 
     @observe("command")
     def _command(self, change):

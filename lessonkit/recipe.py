@@ -202,7 +202,7 @@ def _find_lr(run: _Run) -> Step:
 def _train_head(run: _Run) -> Step:
     run.begin(2, f"Train the head for {run.head_epochs} epochs, the body frozen", "head")
     history = run.fit("head", sgdr(run.head_epochs, cycle_len=1), run.lr)
-    if "interrupted" in history.stopped:
+    if history.ended == "interrupted":
         raise _Interrupted
     return Step(2, "Train the head", f"{run.best()} at lr {format_lr(run.lr)}", (), (history,))
 
@@ -236,7 +236,7 @@ def _train_all(run: _Run) -> Step:
         run.learn.resize(size)
         try:
             run.fit(k, schedule, list(run.lrs), until_overfit=True, patience=run.patience)
-            run.ended = "interrupted" if "interrupted" in run.learn.history.stopped else ""
+            run.ended = "interrupted" if run.learn.history.ended == "interrupted" else ""
         except TrainingError as e:                                 # what the head has learnt is worth keeping
             run.ended = str(e)
         histories.append(run.learn.history)

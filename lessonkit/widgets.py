@@ -118,7 +118,7 @@ class _Follower(Widget):
         "Follow a learner, in place of another widget of this kind."
         if learner is not None:
             hear_at_once(self)
-            learner.watchers[:] = [w for w in learner.watchers if type(w) is not type(self)] + [self]
+            learner.watch(self)
 
 
 class ScheduleExplorer(_Follower):

@@ -143,9 +143,44 @@ def test_an_interrupt_stops_after_the_update_and_the_learner_goes_on(data):
         return real(logits, yb)
     learn.loss_fn = loss_fn
     history = learn.fit(sgdr(5, 1), 1e-3, progress=False)
-    assert len(history.lrs) == 3 and "interrupted after 3 updates" in history.stopped
+    assert len(history.lrs) == 3 and history.ended == "interrupted" and "after 3 updates" in history.stopped
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert len(learn.fit(sgdr(1, 1), 1e-3, progress=False).losses) == 4
+
+
+class Watcher:
+    "Notes what it is told; `breaks`: the event at which it fails."
+    def __init__(self, breaks=None):
+        self.breaks, self.heard, self.over = breaks, 0, False
+
+    def event(self, event, history, stop):
+        self.heard += 1
+        if self.heard == self.breaks:
+            raise RuntimeError("out of ink")
+
+    def ended(self, history):
+        self.over = True
+
+
+class Other(Watcher):
+    pass
+
+
+def test_a_watcher_that_fails_is_reported_and_left_out_and_the_run_goes_on(data):
+    learn, bad, good = learner(data), Watcher(breaks=2), Other()
+    learn.watch(bad), learn.watch(good)
+    with pytest.warns(UserWarning, match="Watcher is told no more of this run: .*out of ink"):
+        history = learn.fit(sgdr(2, 1), 1e-3, progress=False)
+    assert history.ended == "done" and not history.stopped and len(history.losses) == 8
+    assert (bad.heard, bad.over) == (2, False) and (good.heard, good.over) == (12, True)
+    assert learn.watchers == [bad, good], "it may do better in the next run"
+
+
+def test_a_watcher_takes_the_place_of_its_kind(data):
+    learn, first, second, other = learner(data), Watcher(), Watcher(), Other()
+    for watcher in (first, other, second):
+        learn.watch(watcher)
+    assert learn.watchers == [other, second]
 
 
 def test_a_loss_that_is_not_finite_gives_back_the_last_good_weights(data):
@@ -164,7 +199,8 @@ def test_a_loss_that_is_not_finite_gives_back_the_last_good_weights(data):
     learn.loss_fn = loss_fn
     with pytest.raises(TrainingError, match=r"at step \d+ with lr .*last evaluation"):
         learn.fit(sgdr(3, 1), 1e-3, progress=False)
-    assert same(weights(learn), states[0]) and "not finite" not in learn.history.stopped
+    assert same(weights(learn), states[0]) and learn.history.ended == "failed"
+    assert "loss was nan" in learn.history.stopped
     assert all(v.isfinite().all() for v in weights(learn).values())
 
 
@@ -212,7 +248,7 @@ def test_until_overfit_takes_back_the_best_weights(data):
     learn._keep_best = keep_best
     state["valid"] = next(curve)
     history = learn.fit(sgdr(8, 1), 1e-3, until_overfit=True, patience=2, progress=False)
-    assert "overfit" in history.stopped and [e["valid_loss"] for e in history.epochs] == pytest.approx([0.9, 0.5, 0.6, 0.7])
+    assert history.ended == "overfit" and [e["valid_loss"] for e in history.epochs] == pytest.approx([0.9, 0.5, 0.6, 0.7])
     assert same(weights(learn), states[1])
 
 

@@ -38,7 +38,10 @@ def test_every_parameter_is_in_one_group_and_norms_and_biases_do_not_decay():
     assert norms and {id(p) for m in norms for p in m.parameters()} <= plain
     weights = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
     assert not weights & plain
-    assert {(g["layer_group"], g["lr"]) for g in made} == {(0, 1e-5), (1, 1e-4), (2, 1e-3)}
+    assert {(*g["layer_groups"], g["lr"]) for g in made} == {(0, 1e-5), (1, 1e-4), (2, 1e-3)}
+    shared = param_groups(model, [g.params for g in groups], [1e-4, 1e-4, 1e-3], weight_decay=0.1)
+    assert [g["layer_groups"] for g in shared] == [[0, 1], [0, 1], [2], [2]]
+    assert sorted(id(p) for g in shared for p in g["params"]) == sorted(ids)
 
 
 def test_without_decay_a_layer_group_is_one_param_group():

@@ -354,6 +354,9 @@ def test_a_learner_has_one_monitor(learn):
     old, new = TrainMonitor(learn), TrainMonitor(learn)
     learn.fit(sgdr(1, 1), lr=1e-3, progress=False)
     assert learn.watchers == [new] and old.state == "idle" and new.state == "done"
+    panel, explorer = LayerGroups(learn), ScheduleExplorer(learn)
+    panel = LayerGroups(learn)
+    assert learn.watchers == [new, explorer, panel]
 
 
 def test_long_runs_travel_in_few_points():
