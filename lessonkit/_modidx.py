@@ -599,6 +599,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'lessonkit.suggest.valley': ('api/suggest.html#valley', 'lessonkit/suggest.py')},
             'lessonkit.task': { 'lessonkit.task.Again': ('api/task.html#again', 'lessonkit/task.py'),
                                 'lessonkit.task.Task': ('api/task.html#task', 'lessonkit/task.py'),
+                                'lessonkit.task.count_updates': ('api/task.html#count_updates', 'lessonkit/task.py'),
                                 'lessonkit.task.is_near': ('api/task.html#is_near', 'lessonkit/task.py'),
                                 'lessonkit.task.read_kind': ('api/task.html#read_kind', 'lessonkit/task.py'),
                                 'lessonkit.task.read_name': ('api/task.html#read_name', 'lessonkit/task.py'),

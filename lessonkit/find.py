@@ -22,7 +22,7 @@ from .optim import make_opt
 from .schedule import sweep
 from .suggest import _WARMUP, LRFind, default_smooth
 from .trace import no_trace
-from .update import Updater, autocast, endless, loss_with, to_device, updates
+from .update import Updater, endless, loss_with, to_device, updates
 
 # %% ../nbs/api/17_find.ipynb #c22821c6
 def _ratios(opt) -> list[float]:
@@ -162,8 +162,8 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     for one that suits n_steps; diverge: stop above so many times the best. valid_dl: the mean loss of its
     first `valid_batches` batches is taken after each step, in eval mode. accumulate: batches an update.
     precision: "bf16" and "fp16" by autocast; scaler: a GradScaler, made for fp16 if None; an update that it
-    skips is tried again at the same lr with the next batches. device: where batches go, None for the model's. progress: show
-    a bar.
+    skips is tried again at the same lr with the next batches. device: where batches go, None for the
+    model's. progress: show a bar.
 
     An interrupt returns the curve so far if it says anything yet, else it is raised again. ValueError,
     TypeError: options, batches or an optimizer that make no sweep; a first loss that is not finite.
@@ -176,12 +176,11 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     opt = _default_opt(model) if opt is None else opt
     _check_opt(opt, model)
     device = next(model.parameters()).device if device is None else torch.device(device)
-    context = autocast(device, precision)
     # each update enters autocast itself: in another one it would go on with weights cast before the update
-    context = torch.autocast(device.type, enabled=False) if precision == "fp32" else nullcontext()
+    outside = torch.autocast(device.type, enabled=False) if precision == "fp32" else nullcontext()
     scaler = torch.amp.GradScaler(device.type) if precision == "fp16" and scaler is None else scaler
     with (no_trace([model, loss_fn, batch_loss], opt, scaler, (train_dl, valid_dl)), torch.inference_mode(False),
-          torch.enable_grad(), context, closing(endless(train_dl)) as batches,
+          torch.enable_grad(), outside, closing(endless(train_dl)) as batches,
           progress_bar(total=n_steps, desc="lr_find", show=progress) as bar):
         valid = [] if valid_dl is None else _first_batches(valid_dl, valid_batches, device)
         updater = Updater(model, opt, batches, batch_loss or loss_with(loss_fn), device, accumulate, precision,

@@ -19,7 +19,7 @@ from .find import lr_find
 from .learner import Learner
 from .plot import format_lr
 from .suggest import LRFind
-from .task import Again, Task, is_near, read_kind, read_name, read_number
+from .task import Again, Task, count_updates, is_near, read_kind, read_name, read_number
 
 # %% ../nbs/api/32_tasks_01.ipynb #ee5c029b
 _LOW, _HIGH, _STEPS = 1e-5, 1.0, 60
@@ -152,8 +152,7 @@ def _check_deal(learn: Learner) -> None:
     """The built-in pictures, few of them, one run of few updates on a network that is new. Again: something
     else."""
     losses, data = learn.history.losses, learn.data
-    if not losses:
-        raise Again("This learner was not trained yet (its history is empty).")
+    count_updates(learn)
     if len(losses) > _BUDGET:
         raise Again(f"Its last run took {len(losses)} updates; the budget is {_BUDGET}. How many batches are "
                     "in an epoch?")

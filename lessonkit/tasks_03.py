@@ -18,7 +18,7 @@ from .learner import Learner
 from .optim import spread_lrs
 from .plot import format_lr
 from .schedule import sgdr
-from .task import Again, Task, is_near, read_kind, read_number
+from .task import Again, Task, count_updates, is_near, read_kind, read_number
 from .train import TrainingError
 
 # %% ../nbs/api/34_tasks_03.ipynb #a8dbf9d7
@@ -117,8 +117,7 @@ def make_head(given) -> dict:
 def _recorded(learn: Learner, given) -> tuple[float, list[float]]:
     "The first loss of the last run and the highest rate of each group. Again: it is no run of all groups."
     losses, lrs = learn.history.losses, learn.history.lrs
-    if not losses:
-        raise Again("This learner was not trained yet (its history is empty).")
+    count_updates(learn)
     if getattr(learn.data, "classes", None) != given.data.classes:
         raise Again("This learner has other pictures than the exercise: give it the same data.")
     top = [max(column) for column in zip(*lrs)]

@@ -14,7 +14,7 @@ from torch import nn
 
 from .learner import Learner
 from .schedule import sgdr
-from .task import Again, Task, is_near, read_kind, read_name, read_number
+from .task import Again, Task, count_updates, is_near, read_kind, read_name, read_number
 
 # %% ../nbs/api/35_tasks_04.ipynb #b4899c57
 def find_meeting(small: dict, goal: float) -> tuple[float, float] | None:
@@ -146,8 +146,7 @@ def check_few(learn, given) -> str:
         raise Again(f"It learnt from {n} pictures; the budget is {most}: `per_class={_EACH}`.")
     if learn.size > _SIZE:
         raise Again(f"Pictures of {learn.size} px; the drawings have {_SIZE}, and that is the most.")
-    if not learn.history.losses:
-        raise Again("This learner was not trained yet (its history is empty).")
+    count_updates(learn)
     score = learn.validate()["accuracy"]
     if score < _GOAL:
         why = (f"What do {learn.size} px show of a bauble's cap?" if learn.size < 96 else

@@ -14,7 +14,7 @@ from .augment import PRESETS, Augment, plan
 from .data import ImageData
 from .evaluate import Answers
 from .learner import Learner
-from .task import Again, Task, read_kind, read_number
+from .task import Again, Task, count_updates, read_kind, read_number
 
 # %% ../nbs/api/36_tasks_05.ipynb #c8cf6767
 _FITS = {
@@ -92,8 +92,7 @@ def check_repaired(learn, given) -> str:
     data = learn.data
     if not isinstance(data, ImageData) or "balloon" not in data.classes:
         raise Again("These are other pictures: what is asked for is a run on `sample:side_on`.")
-    if not learn.history.losses:
-        raise Again("This learner was not trained yet (its history is empty).")
+    count_updates(learn)
     if data.augment.flip == "dihedral":
         raise Again("A balloon upside down is a bauble, and it is still trained on as a balloon. Which "
                     "preset leaves up where it is?")
@@ -164,10 +163,7 @@ def check_eight(learn, given) -> str:
                     "classes.")
     if data.size > _SIZE:
         raise Again(f"The pictures have {data.size} px; the deal is {_SIZE} at most.")
-    if not losses:
-        raise Again("This learner was not trained yet (its history is empty).")
-    if len(losses) > _BUDGET:
-        raise Again(f"Its last run took {len(losses)} updates; the budget is {_BUDGET}.")
+    count_updates(learn, _BUDGET)
     plain = learn.answers().accuracy
     score = learn.tta(_COPIES).accuracy if data.augment.random else plain
     said = f"{plain:.3f} on the plain pictures, {score:.3f} with {_COPIES} copies of each"

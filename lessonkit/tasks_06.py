@@ -8,8 +8,6 @@ __all__ = ['SIZES', 'TASKS', 'check_flattened', 'make_networks', 'sizes_taken', 
            'check_tiny']
 
 # %% ../nbs/api/37_tasks_06.ipynb #2d4b39a8
-import math
-
 import torch
 from PIL import Image
 from torch import nn
@@ -17,7 +15,7 @@ from torch import nn
 from .data import ImageData
 from .learner import Learner
 from .model import check_size
-from .task import Again, Task, is_near, read_kind, read_number
+from .task import Again, Task, count_updates, is_near, read_kind, read_number
 
 # %% ../nbs/api/37_tasks_06.ipynb #55999354
 _MAPS, _SIDE, _CLASSES = 1280, 224 // 32, 6
@@ -106,8 +104,7 @@ def check_switched(learn, given) -> str:
     data = learn.data
     if not isinstance(data, ImageData) or "balloon" not in data.classes:
         raise Again("These are other pictures: what is asked for is a run on `sample:side_on`.")
-    if not learn.history.losses:
-        raise Again("This learner was not trained yet (its history is empty).")
+    count_updates(learn)
     drawn = learn.train_dl.data.size
     if data.size != drawn:
         raise Again(f"`learn.data` says {data.size} px, and the batches that it trains on have {drawn}: they "
@@ -185,10 +182,7 @@ def check_tiny(learn, given) -> str:
         raise Again(f"These files have up to {px} px; the deal is the folder `tiny`, whose files have {_PX}.")
     if len(data.items("train")) > _PICTURES:
         raise Again(f"{len(data.items('train'))} pictures to learn from; the deal is {_PICTURES} at most.")
-    if not losses:
-        raise Again("This learner was not trained yet (its history is empty).")
-    if len(losses) > _BUDGET:
-        raise Again(f"Its last run took {len(losses)} updates; the budget is {_BUDGET}.")
+    count_updates(learn, _BUDGET)
     score = learn.validate()["accuracy"]
     if score < _GOAL and data.size < 96:
         raise Again(f"{score:.2f}, and the goal is {_GOAL}. At {data.size} px everything is small for this "

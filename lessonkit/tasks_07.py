@@ -11,7 +11,7 @@ import math
 
 from .evaluate import Answers, confusion_matrix
 from .learner import Learner
-from .task import Again, Task, read_kind, read_name, read_number
+from .task import Again, Task, count_updates, read_kind, read_name, read_number
 
 # %% ../nbs/api/38_tasks_07.ipynb #bb5e2e80
 def _gains(ladder) -> dict[str, float]:
@@ -116,8 +116,7 @@ def check_beaten(learn, given) -> str:
     if learn in (given.learn, five.learner):
         raise Again("This one was there before the question. Train one of your own.")
     theirs, data = five.learner.answers(), five.learner.data
-    if not learn.history.losses:
-        raise Again("This learner was not trained yet (its history is empty).")
+    count_updates(learn)
     if getattr(learn.data, "classes", None) != data.classes:
         raise Again("This learner has other classes than the recipe: give it the same data.")
     if len(learn.data.items("train")) > len(data.items("train")):

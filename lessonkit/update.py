@@ -144,10 +144,11 @@ class Updater:
 
     def __post_init__(self):
         self.params = [p for g in self.opt.param_groups for p in g["params"]]
+        self.context = autocast(self.device, self.precision)
 
     def loss(self, batch) -> torch.Tensor:
         "The loss of a batch on the device, one number."
-        with autocast(self.device, self.precision):
+        with self.context:
             return one_number(self.batch_loss(self.model, batch))
 
     def update(self) -> torch.Tensor:
