@@ -350,6 +350,18 @@ def test_a_run_that_breaks_says_so(learn):
     assert monitor.state == "stopped" and "loss was" in monitor.message
 
 
+def test_rates_set_from_python_spread_and_those_of_one_group_stay(learn):
+    panel = LayerGroups(learn, lr=1e-3, factor=3)
+    panel.factor = 10
+    assert panel.lrs == pytest.approx([1e-5, 1e-4, 1e-3])
+    panel.lr = 5e-3
+    assert panel.lrs == pytest.approx([5e-5, 5e-4, 5e-3])
+    panel.set_state({"lrs": [5e-5, 2e-4, 1e-3], "lr": 1e-3})       # the page's slider of the head alone
+    assert panel.lrs == [5e-5, 2e-4, 1e-3] and panel.lr == 1e-3
+    panel.set_state({"lr": 2e-3, "factor": 2.0, "lrs": [5e-4, 1e-3, 2e-3]})
+    assert panel.lrs == pytest.approx([5e-4, 1e-3, 2e-3])
+
+
 def test_a_learner_has_one_monitor(learn):
     old, new = TrainMonitor(learn), TrainMonitor(learn)
     learn.fit(sgdr(1, 1), lr=1e-3, progress=False)
