@@ -100,7 +100,8 @@ def copy_lessons(folder: str | os.PathLike, update: bool = False,
 def lab_command(folder: str | os.PathLike, extra: list[str]) -> list[str]:
     "The command that opens JupyterLab at the first lesson, on this machine alone unless `extra` has an --ip."
     here = [] if any(e.startswith(("--ip", "--ServerApp.ip")) for e in extra) else ["--ip=127.0.0.1"]
-    return [sys.executable, "-m", "jupyterlab", str(Path(folder).resolve() / FIRST), *here, *extra]
+    first = f"--LabApp.default_url=/lab/tree/{FIRST}"                  # also in the address that it prints
+    return [sys.executable, "-m", "jupyterlab", str(Path(folder).resolve()), first, *here, *extra]
 
 
 def open_lab(folder: str | os.PathLike, extra: list[str] = ()) -> None:

@@ -328,6 +328,7 @@ def run_all(nb) -> None:
 def test_a_readers_first_hour(reader, browser):
     "Lesson 01 from top to bottom, an exercise wrong, then right, then an update."
     assert len(reader.token) >= 40, "Jupyter's own token keeps others out"
+    assert f"/lab/tree/{FIRST}?token={reader.token}" in (reader.root / "lab.log").read_text()
     nb = reader.open(browser, [], FIRST)
     run_all(nb)
     sources = of_cells(nb, "w.model.sharedModel.source")
