@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from lessonkit.basics import keep_freed_memory
+
 from . import common
 
 MODULES = {"import": "imports", "loop": "loop", "find": "find", "suggest": "suggest", "data": "data", "head": "head",
@@ -46,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     "Run the command; 1 where a target is missed."
     argv = sys.argv[1:] if argv is None else argv
     options = build_parser().parse_args(argv)
+    keep_freed_memory()                                            # for the peers as well
     results = {}
     for name in chosen(options.names):
         module = importlib.import_module(f".{MODULES[name]}", __package__)

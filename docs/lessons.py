@@ -17,7 +17,7 @@ import numpy as np
 from nbclient import NotebookClient
 from PIL import Image
 
-from lessonkit.basics import write_whole
+from lessonkit.basics import memory_environment, write_whole
 from lessonkit.pages import WIDGET
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def run(nb, seed: int | None = None) -> tuple[list[float], dict]:
                                 resources={"metadata": {"path": folder}},
                                 on_cell_execute=lambda **_: began.append(time.perf_counter()),
                                 on_cell_executed=lambda **_: seconds.append(time.perf_counter() - began[-1]))
-        client.execute()
+        client.execute(env=os.environ | memory_environment())       # as `lessonkit lab` starts kernels
     last, _ = nb.cells.pop(), nb.cells.pop(0)
     return seconds[1:-1], json.loads(last.outputs[-1].text.removeprefix("findings "))
 

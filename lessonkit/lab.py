@@ -15,7 +15,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from .basics import write_whole
+from .basics import memory_environment, write_whole
 
 # %% ../nbs/api/40_lab.ipynb #d1333764
 FIRST = "01_lr_finder.ipynb"
@@ -108,4 +108,4 @@ def open_lab(folder: str | os.PathLike, extra: list[str] = ()) -> None:
     "Become JupyterLab on the lessons in `folder`, with this environment's kernel. Does not come back."
     command = lab_command(folder, list(extra))
     sys.stdout.flush()
-    os.execve(command[0], command, os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"})
+    os.execve(command[0], command, memory_environment() | os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"})

@@ -219,8 +219,9 @@ class History:
             self._pending = []
 
     def end(self, how: str, why: str = "") -> None:
-        "Note that the run is over: one of ENDED, and why in words, if that is early."
-        self.ended, self.stopped = how, why and f"stopped: {why}"
+        "Note that the run is over: one of ENDED, and why in words, if that is early. The first word stands."
+        if not self.ended:
+            self.ended, self.stopped = how, why and f"stopped: {why}"
 
     @property
     def last(self) -> dict:
@@ -311,7 +312,8 @@ class OverfitWatch:
     """Says whether a run has begun to overfit: for `patience` cycles in a row the validation loss at the end
     of the cycle was above its best while the training loss was below what it was at that best."""
     def __init__(self, patience: int = 2):
-        self.patience, self.best, self.bad = patience, None, 0
+        self.patience = check_number("patience", patience, 1, whole=True)
+        self.best, self.bad = None, 0
 
     def cycle_ended(self, train_loss: float, valid_loss: float) -> bool:
         "Note the losses at the end of a cycle; True when it is time to stop."

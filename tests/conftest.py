@@ -9,10 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
+from lessonkit.basics import keep_freed_memory, memory_environment
+
 SHARED = Path(__file__).parents[2] / "shared"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
         "--disable-component-update", "--disable-sync"]
+
+
+os.environ.update(memory_environment())                            # of the processes that tests start
+keep_freed_memory()
 
 
 @pytest.fixture(autouse=True, scope="session")

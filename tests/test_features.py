@@ -13,7 +13,7 @@ def learner(folder, reuse=True, monkeypatch=None, **options):
     learn = Learner(data, build_model("resnet10", 2, None, seed=1), train_norms=False, device="cpu", precision="fp32")
     learn.freeze_to(-1)
     if not reuse:
-        monkeypatch.setattr(learn, "_features", [])
+        monkeypatch.setattr(learn, "_features", {})
     learn.seen = []
     learn.model.body.register_forward_hook(lambda m, args, out: learn.seen.append(len(args[0])) if len(args[0]) > 1 else None)
     return learn
@@ -91,7 +91,7 @@ def test_loaders_and_models_of_ones_own_are_left_alone():
     x = torch.randn(32, 4)
     dl = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, (x.sum(1) > 0).long()), 8)
     learn = Learner((dl, dl), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), n_groups=2, device="cpu")
-    assert learn._reuse(dl, "fp32") is dl and learn.fit(sgdr(1, 1), 1e-2, progress=False).last["accuracy"] >= 0
+    assert learn.batches("train") is dl and learn.fit(sgdr(1, 1), 1e-2, progress=False).last["accuracy"] >= 0
     listed = [(x, (x.sum(1) > 0).long())]
     assert Learner((listed, listed), nn.Linear(4, 2), n_groups=1, device="cpu").find(n_steps=20, progress=False).losses
 
@@ -118,7 +118,7 @@ def test_compiled_it_gives_the_same_losses(colours):
         for learn in (plain, compiled):
             torch.manual_seed(0)
             learn.fit(sgdr(1, 1), 1e-2, progress=False)
-        assert isinstance(compiled._forward, torch._dynamo.OptimizedModule)
+        assert isinstance(compiled.forward, torch._dynamo.OptimizedModule)
         assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
         assert compiled.history.losses == pytest.approx(plain.history.losses, rel=1e-4)
     finally:

@@ -51,9 +51,6 @@ def test_it_learns_two_colours(data):
 def test_fit_equals_find_and_fit_to_the_bit(data):
     plain, found = learner(data), learner(data)
     plain.fit(sgdr(1, 2), 1e-3, progress=False)
-    torch.manual_seed(0)
-    build_model("resnet10", 2, weights=None)  # as far as the first learner's generator was
-    found = learner(data)
     found.find(n_steps=12)
     found.fit(sgdr(1, 2), 1e-3, progress=False)
     assert same(weights(plain), weights(found)) and plain.history.losses == found.history.losses
@@ -238,18 +235,88 @@ def test_until_overfit_takes_back_the_best_weights(data):
         seen.append(0)
         return F.cross_entropy(logits, yb) * 0 + 1 / len(seen)
     learn.loss_fn = loss_fn
-    original = learn._keep_best
     states = []
 
-    def keep_best():
-        original()
-        states.append(weights(learn))
-        state["valid"] = next(curve)
-    learn._keep_best = keep_best
+    class Follow:
+        def event(self, event, history, stop):
+            if isinstance(event, EpochDone):
+                states.append(weights(learn))
+                state["valid"] = next(curve)
+
+        def ended(self, history):
+            pass
+    learn.watch(Follow())
     state["valid"] = next(curve)
     history = learn.fit(sgdr(8, 1), 1e-3, until_overfit=True, patience=2, progress=False)
     assert history.ended == "overfit" and [e["valid_loss"] for e in history.epochs] == pytest.approx([0.9, 0.5, 0.6, 0.7])
     assert same(weights(learn), states[1])
+
+
+def test_a_learner_leaves_the_global_generators_and_your_module_as_they_were(data):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    strides = [p.stride() for p in net.parameters()]
+    torch.manual_seed(5)
+    expected = torch.rand(40)
+    torch.manual_seed(5)
+    learn, drawn = Learner(data, net, n_groups=1), [torch.rand(1)]
+    assert [p.stride() for p in net.parameters()] == strides
+    for make in (lambda: learn.find(n_steps=4), lambda: list(learn.trial(1e-3, 2)), lambda: learner(data),
+                 lambda: learn.fit(sgdr(1, 1), 1e-3, progress=False), lambda: learn.validate()):
+        make()
+        drawn.append(torch.rand(1))
+    for _ in learn.run(sgdr(1, 1), 1e-3):
+        drawn.append(torch.rand(1))
+    assert torch.cat(drawn).equal(expected[:len(drawn)]) and len(drawn) > 8
+
+
+def test_runs_follow_the_seed_whatever_else_draws(data):
+    runs = []
+    for draws in (0, 3):
+        learn, losses = learner(data), []
+        for event in learn.run(sgdr(2, 1), 1e-3):
+            torch.rand(draws)
+            losses.append(getattr(event, "loss", None))
+        runs.append((weights(learn), learn.history.losses))
+    assert same(runs[0][0], runs[1][0]) and runs[0][1] == runs[1][1]
+    learn = learner(data, seed=None)
+    torch.manual_seed(1)
+    first = list(learn.trial(1e-3, 3))
+    torch.manual_seed(1)
+    assert first == list(learn.trial(1e-3, 3))
+
+
+def test_a_run_without_fit_finds_its_way_back_too(data):
+    learn = learner(data)
+    for event in learn.run(sgdr(2, 1), 1e-3):
+        if isinstance(event, EpochDone):
+            good = weights(learn)
+            learn.loss_fn = None
+            break
+    assert learn.history.ended == "interrupted" and "after 4 updates" in learn.history.stopped
+    learn.loss_fn = lambda logits, yb: F.cross_entropy(logits, yb) * float("inf")
+    with pytest.raises(TrainingError, match="last evaluation before it"):
+        list(learn.run(sgdr(1, 1), 1e-3))
+    assert same(weights(learn), good) and learn.history.ended == "failed"
+    learn.loss_fn = F.cross_entropy
+    events = learn.run(sgdr(1, 1), 1e-3)
+    assert len([e for e in events if isinstance(e, EpochDone)]) == 1 and learn.history.ended == "done"
+    with pytest.raises(ValueError, match="needs an lr"):
+        learn.run(sgdr(1, 1))                                      # at once, not at the first update
+
+
+def test_weights_after_an_evaluation_that_is_not_finite_are_not_the_good_ones(data):
+    learn, seen = learner(data), []
+
+    def loss_fn(logits, yb):                                       # the second evaluation and what follows it fail
+        seen.append(torch.is_grad_enabled())
+        bad = seen.count(False) > 1
+        return F.cross_entropy(logits, yb) * (float("nan") if bad else 1)
+    learn.loss_fn, states = loss_fn, []
+    with pytest.raises(TrainingError):
+        for event in learn.run(sgdr(4, 1), 1e-3):
+            if isinstance(event, EpochDone):
+                states.append((event.valid_loss, weights(learn)))
+    assert len(states) == 2 and same(weights(learn), states[0][1]) and not same(states[0][1], states[1][1])
 
 
 def test_layer_groups_train_at_their_own_lrs(data):

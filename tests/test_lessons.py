@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 
 from lessonkit import ImageData, Learner, sgdr
 from lessonkit import exercises as ex_module
+from lessonkit.basics import memory_environment
 from lessonkit.cli import main
 from lessonkit.exercises import TASKS, Exercise, exercise, progress
 from lessonkit.lab import FIRST, copy_lessons, lab_command, read_lessons
@@ -269,6 +270,7 @@ def test_what_the_command_does_not_know_goes_to_jupyterlab(monkeypatch, words, f
     main(words)
     command, env = seen[0]
     assert command == lab_command(folder, extra) and env["JUPYTER_PREFER_ENV_PATH"] == "1"
+    assert memory_environment().items() <= env.items() and len(memory_environment()) == 2
     assert (Path(folder) / FIRST).read_bytes() == read_lessons()[FIRST]
 
 
