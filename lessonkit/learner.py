@@ -187,7 +187,8 @@ class Learner:
         return self.opt(groups) if callable(self.opt) else make_opt(groups, name=self.opt)
 
     def find(self, lrs: list[float] | None = None, **options) -> LRFind:
-        """Sweep the lr on this model and data (see `lr_find` for the options) and leave no trace.
+        """Sweep the lr on this model and data and leave no trace. options: lr_min, lr_max, n_steps and the
+        others of `lr_find`.
 
         lrs: the ratios of the layer groups' lrs, such as `spread_lrs(1, 3, 10)`; the result is the last
         group's lr.
@@ -252,7 +253,8 @@ class Learner:
                     if isinstance(event, CycleDone):
                         self.snapshots += [copy_state(self.model)] if snapshots else []
                         last = self.history.last
-                        if watch.cycle_ended(last["train_loss"], last["valid_loss"]) and until_overfit:
+                        overfits = watch.cycle_ended(last["train_loss"], last["valid_loss"])
+                        if until_overfit and overfits and event.step < event.schedule.n_steps:
                             self.history.end("overfit", "it began to overfit (validation loss above its best for "
                                                         f"{patience} cycle{'s' * (patience > 1)})")
                             break

@@ -244,7 +244,8 @@ class LRFind:
             return "These are few points: take more steps (n_steps=100), begin lower (lr_min) if it diverges at once."
         if self.stopped in ("diverged", "not finite"):
             return "See whether the data, the targets and loss_fn belong together; if so, begin lower (lr_min)."
-        return "See whether the data, the targets and loss_fn belong together; if so, go higher (lr_max)."
+        return ("See whether the data, the targets and loss_fn belong together; if so, go higher (lr_max). A network "
+                "that is trained already may leave nothing to fall, too.")
 
     def __str__(self):
         found = ", ".join(f"{name} {format_lr(lr)}" for name, lr in self.suggestions.items()) or "no suggestion"

@@ -36,9 +36,14 @@ class Task:
 
 # %% ../nbs/api/31_task.ipynb #4162e62d
 def read_number(answer, what: str = "a number") -> float:
-    "The answer as a float. Again: it is no finite number, also where it is a text that looks like one."
+    """The answer as a float, also out of a tensor or array of one number. Again: it is no finite number, also
+    where it is a text that looks like one."""
+    if getattr(answer, "ndim", None) == 0:
+        answer = answer.item()
     if isinstance(answer, bool) or not isinstance(answer, numbers.Real) or not math.isfinite(answer):
-        raise Again(f"The answer is {answer!r}; what is asked for is {what}, without quotation marks.")
+        shown = repr(answer) if len(repr(answer)) <= 40 else f"of type {type(answer).__name__}"
+        plain = ", without quotation marks" if isinstance(answer, str) else ""
+        raise Again(f"The answer is {shown}; what is asked for is {what}{plain}.")
     return float(answer)
 
 

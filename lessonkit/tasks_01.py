@@ -11,6 +11,7 @@ __all__ = ['TASKS', 'check_ladder', 'make_curves', 'check_pick', 'check_picks', 
 import math
 import random
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -70,6 +71,16 @@ def make_curves(given) -> dict:
     return {"curves": dict(zip("ABC", curves))}
 
 
+_BEGUN, _FLOOR = 0.3, 0.97           # parts of the fall
+
+
+def _done(found: LRFind, lr: float) -> float:
+    "Which part of its fall the curve has done at a learning rate."
+    at = np.interp(math.log(lr), [math.log(x) for x in found.lrs], found.smoothed)
+    start, low = max(found.smoothed[:5]), min(found.smoothed)
+    return (start - at) / (start - low)
+
+
 def check_pick(name: str, lr, found: LRFind) -> None:
     "One lr for one curve. Again: it breaks there, or nothing happens there yet, or there is no answer."
     if not found.falls:
@@ -79,13 +90,15 @@ def check_pick(name: str, lr, found: LRFind) -> None:
         return
     if lr is None:
         raise Again(f"{name}: this curve does fall. Where?")
-    lr, start, low = read_number(lr, f"an lr for {name}"), max(found.smoothed[:5]), min(found.smoothed)
-    lowest = found.lrs[found.smoothed.index(low)]
-    begun = next(lr for lr, loss in zip(found.lrs, found.smoothed) if loss <= start - 0.25 * (start - low))
-    if lr >= 0.6 * lowest:
-        raise Again(f"{name}: {format_lr(lr)} is {'at' if lr <= lowest else 'beyond'} the lowest point. The "
-                    "loss has stopped falling there: training is about to break.")
-    if lr < min(begun, found.lr / 6):
+    lr = read_number(lr, f"an lr for {name}")
+    if lr <= 0:
+        raise Again(f"{name}: a learning rate is above 0; at {lr:g} nothing would learn.")
+    lowest, done = found.lrs[found.smoothed.index(min(found.smoothed))], _done(found, lr)
+    if lr > 1.2 * found.lr and (lr >= lowest or done > _FLOOR):
+        where = "beyond the lowest point" if lr > lowest else "near the floor"
+        raise Again(f"{name}: {format_lr(lr)} is {where}. The loss has stopped falling there, so an update gains "
+                    "little, if it does not break what was learnt.")
+    if lr < found.lr / 1.2 and done < _BEGUN:
         raise Again(f"{name}: at {format_lr(lr)} the loss has hardly begun to fall. It would work, in many "
                     "times the time.")
 
@@ -102,11 +115,22 @@ def check_picks(answer, given) -> str:
     return "All three can be defended: where the loss falls, well before it turns, or no number at all."
 
 # %% ../nbs/api/32_tasks_01.ipynb #798a6eec
+def _still_falls(found: LRFind) -> bool:
+    "Whether a tenth of the whole fall, or more, lies in the last decade of a sweep."
+    last = [loss for lr, loss in zip(found.lrs, found.smoothed) if lr >= found.lrs[-1] / 10]
+    return last[0] - last[-1] > 0.1 * (max(found.smoothed[:5]) - min(found.smoothed))
+
+
 def check_repaired(found, given) -> str:
-    "A sweep from an untrained head, fine enough, and wide enough to turn up at its end."
+    "A sweep from an untrained head, fine enough, and wide enough to reach its floor."
     found = read_kind(found, LRFind, "what learn.find() returned")
+    if found is given.found:
+        raise Again("That is the lesson's own sweep. Repair the one in this cell.")
     chance = math.log(len(given.data.classes))
     start = sum(found.losses[:5]) / len(found.losses[:5])
+    if start < 0.7 * chance and found.lrs[0] > 1e-4:
+        raise Again(f"The sweep begins at {format_lr(found.lrs[0])}, where the loss has fallen after a few updates: "
+                    "begin lower, where nothing moves yet.")
     if start < 0.7 * chance:
         raise Again(f"The sweep starts at a loss of {start:.2f}. A head that knows nothing of "
                     f"{len(given.data.classes)} classes starts near {chance:.2f}: what happened to this "
@@ -114,12 +138,12 @@ def check_repaired(found, given) -> str:
     if found.n_steps < 40:
         raise Again(f"{found.n_steps} steps are few: each lr is {(found.lrs[1] / found.lrs[0]):.1f} times "
                     "the one before, and the noise of a single batch decides.")
-    if found.stopped == "done" and found.lrs[-1] < 1:
+    if found.stopped == "done" and _still_falls(found):
         raise Again(f"The sweep ends at {format_lr(found.lrs[-1])}, where the loss still falls. How far "
                     "could it have gone on?")
     if not found.falls:
         raise Again("Better, but this curve does not fall by more than its noise: look at it (found.plot()).")
-    return f"Repaired: it starts at the loss of guessing, turns up at the end: {format_lr(found.lr)} it is."
+    return f"Repaired: it starts at the loss of guessing and goes down to its floor: {format_lr(found.lr)} it is."
 
 # %% ../nbs/api/32_tasks_01.ipynb #ddf9b7e1
 def make_suspects(given) -> dict:
@@ -145,7 +169,7 @@ def check_suspect(answer, given) -> str:
     return "Yes. A curve that falls says that something can be learnt, not that it is worth learning."
 
 # %% ../nbs/api/32_tasks_01.ipynb #42172e09
-_BUDGET, _GOAL, _CLASSES, _SIZE = 12, 0.5, 6, 128
+_BUDGET, _GOAL, _CLASSES, _SIZE = 12, 0.55, 6, 128
 
 
 def _check_deal(learn: Learner) -> None:
@@ -216,13 +240,13 @@ TASKS = {
          "A new learner, no `fit` before, and the finder's own range and number of steps."),
         "learn3 = Learner(data)\n"
         "fixed = learn3.find()        # from 1e-7 to 10 in 100 steps, on a head that is new",
-        ("data",)),
+        ("data", "found")),
     "01.4": Task(
         "Labels not to trust",
         "`ex4.given.suspects` holds two learners, A and B, on the same pictures, but the labels that one of "
         "them learns from were mixed, once and for all. Sweep both "
         "(`ex4.given.suspects[\"A\"].find().plot()`): both curves fall, so they do not decide "
-        "it. What does? Give the name of the learner with the mixed labels.",
+        "it. What does? Train both a little before you decide. Give the name of the learner with the mixed labels.",
         check_suspect,
         ("A network with 1,280 features can learn 96 labels by heart, right or wrong.",
          "Pictures that are not trained on tell, and their labels are right in both.",
@@ -234,7 +258,7 @@ TASKS = {
     "01.5": Task(
         "Twelve updates",
         "Train a new learner on `sample:side_on`, 16 pictures of each class, of 128 px, with 12 updates in "
-        "all, to a validation loss of 0.5 or less. The rest is yours: lr, batch size, schedule. Hand in the "
+        "all, to a validation loss of 0.55 or less. The rest is yours: lr, batch size, schedule. Hand in the "
         "learner.",
         check_twelve,
         ("96 pictures in batches of 16 are 6 updates an epoch: `sgdr(1, 2)` is 12 updates.",

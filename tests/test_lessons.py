@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+import torch
 from exercising import again
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,7 +111,7 @@ def test_the_solutions_pass_their_own_checks(data, learn):
     ex1, ex2, ex4 = Exercise("01.1"), Exercise("01.2", data=data), Exercise("01.4", learn=learn)
     assert ex1.check(eval(ex1.task.solution)).right
     assert ex2.check(eval(ex2.task.solution, space | {"ex2": ex2})).right
-    ex3, ex5 = Exercise("01.3", data=data), Exercise("01.5")
+    ex3, ex5 = Exercise("01.3", data=data, found=learn.find(progress=False)), Exercise("01.5")
     assert repr(ex4.given) == "Given(learn, suspects, mixed)", "no answer is shown"
     exec(ex3.task.solution, space), exec(ex5.task.solution, space)
     assert ex3.check(space["fixed"]).right and ex5.check(space["mine"]).right
@@ -146,22 +147,26 @@ def test_usual_mistakes_of_the_ladder_have_names(answer, word):
 def test_a_pick_is_refused_where_it_breaks_and_where_nothing_happens(learn):
     found = learn.find(progress=False)
     lowest = found.lrs[found.smoothed.index(min(found.smoothed))]
-    for lr, word in ((lowest, "at the lowest"), (1.0, "beyond the lowest"), (1e-6, "hardly begun"), (None, "does fall")):
+    for lr, word in ((lowest, "near the floor"), (1.0, "beyond the lowest"), (1e-6, "hardly begun"), (None, "does fall"),
+                     (0, "above 0"), (-1, "above 0")):
         with pytest.raises(Again, match=word):
             check_pick("A", lr, found)
-    for lr in (found.lr, found.lr / 3, found.suggestions["slide"]):
+    for lr in (found.lr, found.lr / 1.5, found.suggestions["slide"], torch.tensor(found.lr)):
         assert check_pick("A", lr, found) is None
     begins = next(lr for lr, loss in zip(found.lrs, found.smoothed) if loss < 0.85 * found.smoothed[0])
     with pytest.raises(Again, match="hardly begun"):
-        check_pick("A", min(begins, found.lr / 7), found)
+        check_pick("A", begins, found)
     curves = {"A": found, "B": found}
     assert "no curve D" in again(check_picks, {"A": 1.0, "B": 1.0, "D": 1.0}, SimpleNamespace(curves=curves))
 
 
-def test_the_repaired_sweep_is_looked_at_from_all_sides(data):
-    ex, new = Exercise("01.3", data=data), Learner(data)
+def test_the_repaired_sweep_is_looked_at_from_all_sides(data, learn):
+    ex, new = Exercise("01.3", data=data, found=learn.find(progress=False)), Learner(data)
     assert "12 steps" in ex.check(new.find(n_steps=12, progress=False)).text
     assert "still falls" in ex.check(new.find(lr_max=1e-3, progress=False)).text
+    assert ex.check(new.find(lr_max=0.1, progress=False)).right, "there its floor is reached"
+    assert "begin lower" in ex.check(new.find(lr_min=1e-2, progress=False)).text
+    assert "lesson's own" in ex.check(ex.given.found).text
     assert "LRFind" not in ex.check(new).text and "Learner" in ex.check(new).text
     new.fit(sgdr(4, 1), lr=3e-3, progress=False)
     assert "before" in ex.check(new.find(progress=False)).text
@@ -177,7 +182,7 @@ def test_the_twelve_updates_are_counted_and_the_pictures_too(data, learn):
     assert "trained before" in ex.check(side).text
     slow = Learner(side.data)
     slow.fit(sgdr(1, 1), lr=1e-5, progress=False)
-    assert "the goal is 0.5" in ex.check(slow).text and "small pictures" in ex.check(slow).text
+    assert "the goal is 0.55" in ex.check(slow).text and "small pictures" in ex.check(slow).text
     own = Learner((slow.train_dl, slow.valid_dl), n_classes=6)
     own.fit(sgdr(1, 1), lr=1e-3, progress=False)
     assert "other pictures" in ex.check(own).text

@@ -91,6 +91,10 @@ def test_the_switch_is_looked_at_where_the_batches_come_from():
     learn.resize(128)
     assert "last run was at 64" in again(check_switched, learn, None)
     learn.fit(sgdr(1, 1), lr=1e-6, progress=False)
+    assert "as a new head does" in again(check_switched, learn, None)
+    learn = trained(side_on(), 4, 3e-3)
+    learn.resize(128)
+    learn.fit(sgdr(1, 1), lr=1e-6, progress=False)
     assert "switch is made" in again(check_switched, learn, None)
     assert "not trained" in again(check_switched, Learner(side_on()), None)
 

@@ -38,8 +38,8 @@ def said_by(learn, **answers) -> SimpleNamespace:
 
 
 def test_the_solutions_pass_their_own_checks(learn):
-    space = {"ladder": LADDER, "learn": learn, "data": learn.data, "copy": copy, "torch": torch}
-    ex1, ex3 = Exercise("07.1", ladder=LADDER), Exercise("07.3", learn=learn)
+    space = {"ladder": LADDER, "n": 240, "learn": learn, "data": learn.data, "copy": copy, "torch": torch}
+    ex1, ex3 = Exercise("07.1", ladder=LADDER, n=240), Exercise("07.3", learn=learn)
     *setup, last = TASKS["07.1"].solution.splitlines()
     exec("\n".join(setup), space | {"ex1": ex1}, space)
     assert eval(last, space | {"ex1": ex1}).right
@@ -56,18 +56,19 @@ def test_the_solutions_pass_their_own_checks(learn):
     assert Exercise("07.4").check(eval(TASKS["07.4"].solution)).right
 
 
-@pytest.mark.parametrize(
-    "answer, word",
-    [
-        ("112 px", "highest"),
-        ("a new head", "started"),
-        ("5. whole network", "+0.250"),
-        ("five looks", "-0.010"),
-        ("head", "none of"),
-    ],
-)
+@pytest.mark.parametrize("answer, word", [
+    (["2. head"], "1 more added"), (["a new head"], "started"), (["112 px"], "112 px added +0.020, and chance explains 0.0"),
+    (["2. head", "5. whole network", "five looks"], "five looks added -0.010"), (["head"], "none of"), ([], "2 more"),
+    ("2. head", "a list of names"), ([3], "name of a rung")])
 def test_usual_mistakes_of_the_ladder_have_names(answer, word):
-    assert word in again(check_gain, answer, SimpleNamespace(ladder=LADDER))
+    assert word in again(check_gain, answer, SimpleNamespace(ladder=LADDER, n=240))
+
+
+def test_what_is_beyond_chance_depends_on_how_many_pictures_judge():
+    names = ["5. whole network", " 2. HEAD "]
+    assert "+0.500" in check_gain(names, SimpleNamespace(ladder=LADDER, n=240))
+    assert "1 more" in again(check_gain, names, SimpleNamespace(ladder=LADDER, n=2400))
+    assert "5. whole network added +0.250" in again(check_gain, names, SimpleNamespace(ladder=LADDER, n=12))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_usual_mistakes_of_the_ladder_have_names(answer, word):
     [None, {}, {"a": 1, "b": 2}, {"a": 1, "b": None, "c": 2}, [1, 2, 3], {"a": 0, "b": float("nan"), "c": 1}],
 )
 def test_what_is_no_ladder_is_said(ladder):
-    assert "run its cells" in again(check_gain, "a", SimpleNamespace(ladder=ladder))
+    assert "run its cells" in again(check_gain, ["a"], SimpleNamespace(ladder=ladder, n=240))
 
 
 def test_broken_predictions_are_told_apart(learn):
@@ -84,6 +85,10 @@ def test_broken_predictions_are_told_apart(learn):
     assert "own mode" in check_names(right, about)
     shifted = [classes[classes.index(name) - 1] for name in right]
     assert "one place off" in again(check_names, shifted, about)
+    some = [name if k % 3 else classes[0] for k, name in enumerate(shifted)]
+    assert "and that is not all" in again(check_names, some, about)
+    nearly = [classes[-1] if k < 20 else name for k, name in enumerate(right)]
+    assert "nearly" in again(check_names, nearly, about)
     assert "All of the mistakes" in again(check_names, [classes[0]] * len(right), about)
     labels = [classes[k] for k in learn.answers().labels.tolist()]
     assert "the labels" in again(check_names, labels, about)
@@ -139,7 +144,10 @@ def test_the_recipe_is_beaten_on_its_own_pictures(learn):
     more = Learner(ImageData("sample:side_on", size=32, per_class=20, bs=16, augment="none", progress=False))
     assert "not trained" in again(check_beaten, more, about)
     more.history.losses.append(1.0)
-    assert "120 pictures" in again(check_beaten, more, about)
+    assert "24 pictures that the recipe had not" in again(check_beaten, more, about)
+    other = Learner(ImageData("sample:side_on", size=32, per_class=8, seed=5, bs=16, augment="none", progress=False))
+    other.history.losses.append(1.0)
+    assert "pictures that the recipe had not" in again(check_beaten, other, about)
     more.data = SimpleNamespace(classes=("a", "b"))
     assert "other classes" in again(check_beaten, more, about)
     about.five.learner = said_by(learn, said=labels, labels=labels)
@@ -157,7 +165,7 @@ def test_the_recipe_is_beaten_on_its_own_pictures(learn):
     | st.dictionaries(st.text(max_size=2), st.floats(), max_size=3)
 )
 def test_odd_answers_get_a_sentence(learn, answer):
-    about = SimpleNamespace(ladder=LADDER, learn=learn, five=SimpleNamespace(learner=learn))
+    about = SimpleNamespace(ladder=LADDER, n=240, learn=learn, five=SimpleNamespace(learner=learn))
     for check in (check_gain, check_names, check_next, check_beaten):
         assert again(check, answer, about)
     if not (isinstance(answer, int | float) and 3200 < answer < 3700):
