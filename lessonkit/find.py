@@ -22,7 +22,7 @@ from .optim import make_opt
 from .schedule import sweep
 from .suggest import _WARMUP, LRFind, default_smooth
 from .trace import no_trace
-from .update import Updater, endless, loss_with, to_device, updates
+from .update import Updater, count_batches, endless, loss_with, to_device, updates
 
 # %% ../nbs/api/17_find.ipynb #c22821c6
 def _ratios(opt) -> list[float]:
@@ -184,7 +184,7 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
           progress_bar(total=n_steps, desc="lr_find", show=progress) as bar):
         valid = [] if valid_dl is None else _first_batches(valid_dl, valid_batches, device)
         updater = Updater(model, opt, batches, batch_loss or loss_with(loss_fn), device, accumulate, precision,
-                          scaler)
+                          scaler, count_batches(train_dl))
         _sweep(updater, curve, [schedule.at(k) for k in range(schedule.n_steps)], valid, bar)
     return _result(curve, mode, schedule.n_steps)
 

@@ -7,6 +7,7 @@ be stopped, resumed to the bit, and that keep their best weights."""
 __all__ = ['pick_device', 'pick_precision', 'native_bf16', 'cpu_precision', 'Learner']
 
 # %% ../nbs/api/23_learner.ipynb #403f2bd1
+import math
 import os
 import threading
 import warnings
@@ -214,7 +215,8 @@ class Learner:
         others = [w for w in self.watchers if (type(w).__module__, type(w).__name__) != kind]
         self.watchers = [*others, watcher]
 
-    def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, checkpoint=None, resume: bool = False):
+    def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, accumulate: int = 1, checkpoint=None,
+            resume: bool = False):
         """The stream of events of a run (see `Run`); closing it stops the run, and the learner stays usable. The
         arguments are those of `fit`."""
         if not len(self.train_dl):
@@ -224,21 +226,22 @@ class Learner:
         if lr is None and schedule.lr_max is None:
             raise ValueError("fit needs an lr: lr=1e-3 for all layer groups, or one for each (see spread_lrs "
                              "and find)")
-        run = Run(self, schedule.with_steps(len(self.train_dl)), schedule.lr_max if lr is None else lr, checkpoint)
+        n_steps = math.ceil(len(self.train_dl) / check_number("accumulate", accumulate, 1, whole=True))
+        run = Run(self, schedule.with_steps(n_steps), schedule.lr_max if lr is None else lr, accumulate, checkpoint)
         if resume:
             run.resume()
         self.history = run.history
         return iter(run)
 
     def fit(self, schedule: Schedule, lr: float | list[float] | None = None, *, until_overfit: bool = False,
-            patience: int = 2, snapshots: bool = False, checkpoint=None, resume: bool = False,
+            patience: int = 2, snapshots: bool = False, accumulate: int = 1, checkpoint=None, resume: bool = False,
             progress=True) -> History:
         """Train along `schedule` and return the record of the run.
 
         lr: one for all layer groups or one for each, input first (None: the schedule's lr_max);
         until_overfit: stop when the validation loss has risen for `patience` cycles while the training loss
         fell, and take back the best weights; snapshots: keep the weights at each cycle's end in
-        `learn.snapshots`; checkpoint: a file to be written after each epoch; resume: go on from it; progress:
+        `learn.snapshots`; accumulate: batches an update, for larger ones than memory holds; checkpoint: a file to be written after each epoch; resume: go on from it; progress:
         a bar and a line an epoch, or a function of the part done (0 to 1) that says what stands beside the
         bar. An interrupt stops it after the update in flight. TrainingError, with the last good weights back
         in place: a loss that is not finite, or out of memory.
@@ -246,7 +249,7 @@ class Learner:
         watch, self.snapshots = OverfitWatch(patience), []
         watchers = [_Progress(progress), *self.watchers]
         with self.lock, StopRequest() as stop:
-            events = self.run(schedule, lr, checkpoint=checkpoint, resume=resume)
+            events = self.run(schedule, lr, accumulate=accumulate, checkpoint=checkpoint, resume=resume)
             try:
                 for event in events:
                     _tell(watchers, "event", event, self.history, stop)

@@ -51,8 +51,8 @@ class Run:
     TrainingError, with the weights of the last evaluation back in place: a loss that is not finite, or out of
     memory.
     """
-    def __init__(self, learn, schedule: Schedule, lr: float | list[float], checkpoint=None):
-        self.learn, self.checkpoint, self.step = learn, checkpoint, 0
+    def __init__(self, learn, schedule: Schedule, lr: float | list[float], accumulate: int = 1, checkpoint=None):
+        self.learn, self.accumulate, self.checkpoint, self.step = learn, accumulate, checkpoint, 0
         self.opt, self.history = learn.make_opt(lr), History(schedule, learn.size)
         self.scaler = torch.amp.GradScaler(learn.device.type) if learn.precision == "fp16" else None
 
@@ -76,7 +76,8 @@ class Run:
         train_dl, valid_dl = learn.batches("train"), learn.batches("valid")
         stream = train_events(learn.forward, train_dl, valid_dl, self.opt, self.history.schedule, learn.loss_fn,
                               metrics=learn.metrics, device=learn.device, precision=learn.train_precision,
-                              eval_precision=learn.precision, scaler=self.scaler, start=self.step)
+                              eval_precision=learn.precision, scaler=self.scaler,
+                              accumulate=self.accumulate, start=self.step)
         with closing(learn.random.each(stream)) as events:
             while True:
                 with learn.lock:

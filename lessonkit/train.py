@@ -24,7 +24,7 @@ from .basics import check_number, write_whole
 from .plot import plot_history
 from .schedule import Schedule
 from .trace import no_trace
-from .update import Updater, answer_batch, autocast, endless, loss_with, to_device, updates
+from .update import Updater, answer_batch, autocast, count_batches, endless, loss_with, to_device, updates
 
 # %% ../nbs/api/18_train.ipynb #e356a8a3
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def train_events(model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.c
                  accumulate: int = 1, start: int = 0):
     """Train `model` along `schedule` and yield `StepDone`, `EpochDone` and `CycleDone` as they happen.
 
-    schedule: with its steps_per_epoch set; accumulate: batches an update (see `Updater`); start: updates
+    schedule: with its steps_per_epoch set; accumulate: batches an update, what is left in the last one of a
+    pass; start: updates
     already made, at the end of an epoch (the optimizer then has its initial lrs and state); eval_precision:
     of evaluations, None for that of the training. An evaluation comes at the end of each epoch, each cycle
     and the run. TrainingError when the loss is not finite.
@@ -104,7 +105,7 @@ def train_events(model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.c
     step = start
     with closing(endless(train_dl)) as batches:
         updater = Updater(model, opt, batches, loss_with(loss_fn), torch.device(device), accumulate, precision,
-                          scaler)
+                          scaler, count_batches(train_dl))
         while step < schedule.n_steps:
             steps, began = range(step, _next_stop(schedule, step)), time.perf_counter()
             losses = yield from _epoch(updater, schedule, steps)

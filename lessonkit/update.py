@@ -5,7 +5,7 @@ and `lr_find` read."""
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'MAX_SKIPPED', 'to_device', 'split_batch', 'full', 'one_number', 'answer_batch', 'loss_with', 'autocast',
-           'endless', 'Updater', 'set_lrs', 'updates']
+           'endless', 'Updater', 'count_batches', 'set_lrs', 'updates']
 
 # %% ../nbs/api/15_update.ipynb #9f807da5
 import inspect
@@ -132,7 +132,8 @@ MAX_SKIPPED = 30         # updates in a row that a gradient scaler may skip
 @dataclass
 class Updater:
     """What an update needs: the model and its optimizer; batches, endless; batch_loss(model, batch); the
-    device they go to; accumulate: batches an update; precision, and the gradient scaler of fp16."""
+    device they go to; accumulate: batches an update, fewer where a pass of `per_pass` batches ends (None: it has
+    no end); precision, and the gradient scaler of fp16."""
     model: nn.Module
     opt: torch.optim.Optimizer
     batches: Iterator
@@ -141,8 +142,10 @@ class Updater:
     accumulate: int = 1
     precision: str = "fp32"
     scaler: object = None
+    per_pass: int | None = None
 
     def __post_init__(self):
+        self.taken = 0                                             # batches so far
         self.params = [p for g in self.opt.param_groups for p in g["params"]]
         self.context = autocast(self.device, self.precision)
 
@@ -158,16 +161,22 @@ class Updater:
 
     def _try(self) -> torch.Tensor | None:
         "Forward, backward, step; None where the scaler skipped the step."
-        losses = []
-        for batch in islice(self.batches, self.accumulate):
+        losses, n = [], self._how_many()
+        for batch in islice(self.batches, n):
             loss = _with_gradient(self.loss(to_device(batch, self.device)))
             if not losses:
                 self._clear_gradients()
             losses.append(loss.detach())
-            loss = loss if self.accumulate == 1 else loss / self.accumulate
+            loss = loss if n == 1 else loss / n
             (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         made = self._step()
         return (losses[0] if len(losses) == 1 else torch.stack(losses).mean()) if made else None
+
+    def _how_many(self) -> int:
+        "Batches of the next update: no update mixes two passes."
+        left = self.accumulate if self.per_pass is None else self.per_pass - self.taken % self.per_pass
+        self.taken += min(self.accumulate, left)
+        return min(self.accumulate, left)
 
     def _step(self) -> bool:
         "Whether the optimizer's step was made, not skipped by the scaler."
@@ -192,6 +201,14 @@ def _with_gradient(loss: torch.Tensor) -> torch.Tensor:
     return loss
 
 # %% ../nbs/api/15_update.ipynb #0dfca15c
+def count_batches(loader: Iterable) -> int | None:
+    "How many batches a pass has; None where the loader does not say."
+    try:
+        return len(loader) or None
+    except TypeError:
+        return None
+
+
 def set_lrs(opt: torch.optim.Optimizer, lrs: Iterable[float]) -> None:
     "Give every param group its lr, in place where that is a tensor."
     for group, lr in zip(opt.param_groups, lrs):

@@ -269,6 +269,26 @@ def test_a_learner_leaves_the_global_generators_and_your_module_as_they_were(dat
     assert torch.cat(drawn).equal(expected[:len(drawn)]) and len(drawn) > 8
 
 
+@pytest.mark.parametrize("n, accumulate, updates", [(6, 2, 3), (5, 2, 3), (5, 9, 1), (4, 1, 4)])
+def test_batches_that_accumulate_are_one_large_batch(n, accumulate, updates):
+    g = torch.Generator().manual_seed(n)
+    x = torch.randn(4 * n, 5, generator=g)
+    y = (x.sum(1) > 0).long()
+    small = [(x[k:k + 4], y[k:k + 4]) for k in range(0, 4 * n, 4)]
+    large = [(x[k:k + 4 * accumulate], y[k:k + 4 * accumulate]) for k in range(0, 4 * n, 4 * accumulate)]
+    nets = []
+    for batches, options in ((small, {"accumulate": accumulate}), (large, {})):
+        torch.manual_seed(0)
+        learn = Learner((batches, small), nn.Linear(5, 2), n_groups=1, opt="sgd")
+        history = learn.fit(sgdr(2, 1), 0.5, progress=False, **options)
+        assert len(history.losses) == 2 * updates and len(history.epochs) == 2
+        nets.append((weights(learn), history.losses))
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(nets[0][0].values(), nets[1][0].values()))
+    assert nets[0][1] == pytest.approx(nets[1][1], abs=1e-6)
+    with pytest.raises(ValueError, match="accumulate=0"):
+        learn.fit(sgdr(1, 1), 0.5, accumulate=0)
+
+
 def test_runs_follow_the_seed_whatever_else_draws(data):
     runs = []
     for draws in (0, 3):
