@@ -93,15 +93,16 @@ class Learner:
     """A model and the data to train it on.
 
     data: an `ImageData`, or a pair (train_dl, valid_dl) of any loaders of (xb, yb); model: the name of a
-    body, which gets `weights` (see `load_body` for both) and a new head, its body frozen if it is pretrained;
-    or any `nn.Module` as it is; n_classes: of loaders of one's own; n_groups: layer groups; loss_fn: of
-    logits and targets; metrics: functions of them by name, the first picks the best epoch (higher is better)
-    and is what plots and reports show; opt: "adamw" or "sgd", or a function of param groups that returns a
-    torch optimizer; train_norms: whether unfreezing trains the body's batch norm too (None: only if the body
-    is not pretrained); precision: fp32, bf16, fp16, or auto, the quickest that is safe (on a CPU for training
-    alone, evaluation stays in fp32); compile: run the model through torch.compile (slow at first and at every
-    new size, and it needs a C compiler: for long runs on a GPU); seed: of the new head and of dropout, in a stream of
-    random numbers of the learner's own (None: torch's global one).
+    body, which gets `weights` (see `load_body` for both) and a new head, its body frozen if it is
+    pretrained; or any `nn.Module` as it is; n_classes: of loaders of one's own; n_groups: layer groups;
+    loss_fn: of logits and targets; metrics: functions of them by name, the first picks the best epoch
+    (higher is better) and is what plots and reports show; opt: "adamw" or "sgd", or a function of param
+    groups that returns a torch optimizer; train_norms: whether unfreezing trains the body's batch norm too
+    (None: only if the body is not pretrained); precision: fp32, bf16, fp16, or auto, the quickest that is
+    safe (on a CPU for training alone, evaluation stays in fp32); compile: run the model through
+    torch.compile (slow at first and at every new size, and it needs a C compiler: for long runs on a GPU);
+    seed: of the new head and of dropout, in a stream of random numbers of the learner's own (None: torch's
+    global one).
 
     While the body is frozen, what it makes of pictures that do not change is computed once (see
     `FeatureBatches`).
@@ -139,8 +140,8 @@ class Learner:
                           if isinstance(dl, Batches) and isinstance(self.model, Classifier)}
 
     def batches(self, split: str):
-        """What to run over, "train" or "valid": the loader, or what a frozen body makes of pictures that do not
-        change, each seen only once."""
+        """What to run over, "train" or "valid": the loader, or what a frozen body makes of pictures that do
+        not change, each seen only once."""
         train = split == "train"
         dl, features = self.train_dl if train else self.valid_dl, self._features.get(split)
         if features is None or features.batches is not dl:
@@ -208,8 +209,8 @@ class Learner:
                       device=self.device, precision=self.train_precision))
 
     def watch(self, watcher) -> None:
-        """From now on tell `watcher` of each `fit`, in place of one of its kind: `event(event, history, stop)`
-        for each event of the run, where `stop.ask()` ends it after the update in flight, and
+        """From now on tell `watcher` of each `fit`, in place of one of its kind: `event(event, history,
+        stop)` for each event of the run, where `stop.ask()` ends it after the update in flight, and
         `ended(history)`. One that fails is reported and left out for the rest of that run."""
         kind = type(watcher).__module__, type(watcher).__name__    # a widget's own class is made for it alone
         others = [w for w in self.watchers if (type(w).__module__, type(w).__name__) != kind]
@@ -217,8 +218,8 @@ class Learner:
 
     def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, accumulate: int = 1, checkpoint=None,
             resume: bool = False):
-        """The stream of events of a run (see `Run`); closing it stops the run, and the learner stays usable. The
-        arguments are those of `fit`."""
+        """The stream of events of a run (see `Run`); closing it stops the run, and the learner stays
+        usable. The arguments are those of `fit`."""
         if not len(self.train_dl):
             raise ValueError("the training loader yields no batches")
         if self.size is not None:
@@ -241,10 +242,11 @@ class Learner:
         lr: one for all layer groups or one for each, input first (None: the schedule's lr_max);
         until_overfit: stop when the validation loss has risen for `patience` cycles while the training loss
         fell, and take back the best weights; snapshots: keep the weights at each cycle's end in
-        `learn.snapshots`; accumulate: batches an update, for larger ones than memory holds; checkpoint: a file to be written after each epoch; resume: go on from it; progress:
-        a bar and a line an epoch, or a function of the part done (0 to 1) that says what stands beside the
-        bar. An interrupt stops it after the update in flight. TrainingError, with the last good weights back
-        in place: a loss that is not finite, or out of memory.
+        `learn.snapshots`; accumulate: batches an update, for larger ones than memory holds; checkpoint: a
+        file to be written after each epoch; resume: go on from it; progress: a bar and a line an epoch, or
+        a function of the part done (0 to 1) that says what stands beside the bar. An interrupt stops it
+        after the update in flight. TrainingError, with the last good weights back in place: a loss that is
+        not finite, or out of memory.
         """
         watch, self.snapshots = OverfitWatch(patience), []
         watchers = [_Progress(progress), *self.watchers]

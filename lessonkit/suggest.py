@@ -203,8 +203,8 @@ class LRFind:
 
     @property
     def lr(self) -> float:
-        """What `steepest` suggests: the highest lr where the loss falls nearly as fast as anywhere. ValueError: it
-        does not fall."""
+        """What `steepest` suggests: the highest lr where the loss falls nearly as fast as anywhere.
+        ValueError: it does not fall."""
         return self.suggest()
 
     @property

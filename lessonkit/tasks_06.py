@@ -241,8 +241,9 @@ TASKS = {
     "06.4": Task(
         "Sixty seconds",
         "`epoch` says how many seconds an epoch of the small network takes on your machine, at 64 and at "
-        f"128 px: 30 updates of 16 pictures. Suppose that it will be used at 128 px, and plan {_SECONDS} s: 64 px "
-        f"first, then 128, {_LAST} s of it at least. Leave less than one epoch at 64 px unspent. Hand in `[(64, ...), (128, ...)]`, sizes and epochs.",
+        f"128 px: 30 updates of 16 pictures. Suppose that it will be used at 128 px, and plan {_SECONDS} s: "
+        f"64 px first, then 128, {_LAST} s of it at least. Leave less than one epoch at 64 px unspent. Hand "
+        "in `[(64, ...), (128, ...)]`, sizes and epochs.",
         check_plan,
         (f"Begin at the end: how many epochs at 128 px take at least {_LAST} s?",
          "What those epochs really take goes off the budget; divide what is left by an epoch at 64 px.",

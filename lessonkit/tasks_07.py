@@ -15,8 +15,8 @@ from .task import Again, Task, count_updates, read_kind, read_name, read_number
 
 # %% ../nbs/api/38_tasks_07.ipynb #324ad6d9
 def _rungs(ladder, n: int) -> dict[str, tuple[float, float]]:
-    """What each rung adds to the one before, and the difference that chance explains over n pictures. Again: it
-    is no ladder."""
+    """What each rung adds to the one before, and the difference that chance explains over n pictures.
+    Again: it is no ladder."""
     try:
         names, values = list(ladder), [float(value) for value in ladder.values()]
     except (AttributeError, TypeError, ValueError):

@@ -132,8 +132,8 @@ MAX_SKIPPED = 30         # updates in a row that a gradient scaler may skip
 @dataclass
 class Updater:
     """What an update needs: the model and its optimizer; batches, endless; batch_loss(model, batch); the
-    device they go to; accumulate: batches an update, fewer where a pass of `per_pass` batches ends (None: it has
-    no end); precision, and the gradient scaler of fp16."""
+    device they go to; accumulate: batches an update, fewer where a pass of `per_pass` batches ends (None:
+    it has no end); precision, and the gradient scaler of fp16."""
     model: nn.Module
     opt: torch.optim.Optimizer
     batches: Iterator
