@@ -91,7 +91,7 @@ def lesson(browser):
         k = next(k for k, (_, source) in enumerate(cells) if source.startswith("picker = "))
         for code in (i for i in range(k + 1) if cells[i][0] == "code"):
             nb.run(code)
-        nb.page.get_by_role("radio", name="in the steep part").check()
+        nb.page.get_by_role("radio", name="at the end of the steep part").check()
         nb.page.get_by_role("button", name=re.compile("try", re.I)).click()
         nb.page.wait_for_function("() => document.body.innerText.match(/lr [0-9.e-]+: loss/g)?.length >= 3")
         nb.wait_idle()
