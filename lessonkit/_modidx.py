@@ -605,6 +605,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'lessonkit.task.Task': ('api/task.html#task', 'lessonkit/task.py'),
                                 'lessonkit.task.count_updates': ('api/task.html#count_updates', 'lessonkit/task.py'),
                                 'lessonkit.task.is_near': ('api/task.html#is_near', 'lessonkit/task.py'),
+                                'lessonkit.task.need_pictures': ('api/task.html#need_pictures', 'lessonkit/task.py'),
                                 'lessonkit.task.read_kind': ('api/task.html#read_kind', 'lessonkit/task.py'),
                                 'lessonkit.task.read_name': ('api/task.html#read_name', 'lessonkit/task.py'),
                                 'lessonkit.task.read_number': ('api/task.html#read_number', 'lessonkit/task.py')},

@@ -21,8 +21,8 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 # %% ../nbs/api/00_basics.ipynb #496b3282
-def check_number(name: str, value, low: float, high: float = math.inf, *, above: bool = False, below: bool = False,
-                 whole: bool = False):
+def check_number(name: str, value, low: float, high: float = math.inf, *, above: bool = False,
+                 below: bool = False, whole: bool = False):
     """`value`, if it is a finite number from `low` to `high`: with `above` the lower bound itself is refused,
     with `below` the upper one; with `whole` it must be a whole number and comes back as int. ValueError
     otherwise."""
@@ -90,7 +90,8 @@ class _Bar(tqdm):
         super().close()
 
 
-def progress_bar(iterable=None, *, total: int | None = None, desc: str = "", show: bool = True, unit: str = "it") -> tqdm:
+def progress_bar(iterable=None, *, total: int | None = None, desc: str = "", show: bool = True,
+                 unit: str = "it") -> tqdm:
     """A tqdm bar that goes when it is done, and shows only where someone can see it move: a notebook or a
     terminal."""
     in_notebook = any("notebook" in c.__module__ for c in tqdm.__mro__)
@@ -122,7 +123,8 @@ def keep_freed_memory() -> bool:
 
 
 def memory_environment() -> dict[str, str]:
-    "The same for processes to be started, as environment variables that glibc reads; none if that is not wanted."
+    """The same for processes to be started, as environment variables that glibc reads; none if that is not
+    wanted."""
     if os.environ.get("LESSONKIT_KEEP_MEMORY") == "0":
         return {}
     return {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2 ** 31 - 1)}

@@ -31,7 +31,8 @@ from .run import Run, copy_state
 from .schedule import Schedule
 from .suggest import LRFind
 from .trace import RandomStream
-from .train import CycleDone, EpochDone, History, OverfitWatch, StepDone, StopRequest, accuracy, evaluate, trial
+from .train import (CycleDone, EpochDone, History, OverfitWatch, StepDone, StopRequest, accuracy, evaluate,
+                             trial)
 
 # %% ../nbs/api/23_learner.ipynb #1c6008ce
 def pick_device(device=None) -> torch.device:
@@ -110,8 +111,9 @@ class Learner:
     watchers: what `watch` was called with; `fit` tells them of everything.
     """
     def __init__(self, data, model: str | nn.Module = DEFAULT_ARCH, *, weights="DEFAULT",
-                 n_classes: int | None = None, n_groups: int = 3, loss_fn=F.cross_entropy, metrics=None, opt="adamw",
-                 weight_decay: float = 0.01, dropout: float = 0.25, train_norms: bool | None = None,
+                 n_classes: int | None = None, n_groups: int = 3, loss_fn=F.cross_entropy, metrics=None,
+                 opt="adamw", weight_decay: float = 0.01, dropout: float = 0.25,
+                 train_norms: bool | None = None,
                  precision: str = "auto", compile: bool = False, device=None, seed: int | None = 0):
         self.data, self.loss_fn, self.opt, self.weight_decay = data, loss_fn, opt, weight_decay
         self.metrics = {"accuracy": accuracy} if metrics is None else dict(metrics)
@@ -120,7 +122,8 @@ class Learner:
         self.random, self.lock = RandomStream(seed, self.device), threading.RLock()
         named = isinstance(model, str)
         with self.random:
-            self.model = build_model(model, _count_classes(data, n_classes), weights, dropout) if named else model
+            n = _count_classes(data, n_classes) if named else None
+            self.model = build_model(model, n, weights, dropout) if named else model
         self.model.to(self.device)
         self.forward = torch.compile(self.model) if compile else self.model
         self.groups = layer_groups(self.model, n_groups)
@@ -133,8 +136,11 @@ class Learner:
 
     def _make_loaders(self):
         "Training and validation batches, normalised as the weights want it."
-        make = (self.data.train_dl, self.data.valid_dl) if isinstance(self.data, ImageData) else ()
-        self.train_dl, self.valid_dl = [m(*self._stats, device=self.device) for m in make] or self.data
+        if isinstance(self.data, ImageData):
+            make = self.data.train_dl, self.data.valid_dl
+            self.train_dl, self.valid_dl = (m(*self._stats, device=self.device) for m in make)
+        else:
+            self.train_dl, self.valid_dl = self.data
         self._features = {split: FeatureBatches(dl, self.model, self.device)
                           for split, dl in (("train", self.train_dl), ("valid", self.valid_dl))
                           if isinstance(dl, Batches) and isinstance(self.model, Classifier)}
@@ -197,8 +203,8 @@ class Learner:
         """
         opt = self.make_opt(lrs or 1.0)
         with self.lock, self.random:
-            return lr_find(self.model, self.batches("train"), self.loss_fn, opt, precision=self.train_precision,
-                           device=self.device, **{"progress": True} | options)
+            return lr_find(self.model, self.batches("train"), self.loss_fn, opt, device=self.device,
+                           precision=self.train_precision, **{"progress": True} | options)
 
     def trial(self, lr: float | list[float], n_steps: int = 30):
         """Yield the losses of `n_steps` updates at `lr` (one, or one for each layer group), and leave no
@@ -216,8 +222,8 @@ class Learner:
         others = [w for w in self.watchers if (type(w).__module__, type(w).__name__) != kind]
         self.watchers = [*others, watcher]
 
-    def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, accumulate: int = 1, checkpoint=None,
-            resume: bool = False):
+    def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, accumulate: int = 1,
+            checkpoint=None, resume: bool = False):
         """The stream of events of a run (see `Run`); closing it stops the run, and the learner stays
         usable. The arguments are those of `fit`."""
         if not len(self.train_dl):
@@ -228,15 +234,16 @@ class Learner:
             raise ValueError("fit needs an lr: lr=1e-3 for all layer groups, or one for each (see spread_lrs "
                              "and find)")
         n_steps = math.ceil(len(self.train_dl) / check_number("accumulate", accumulate, 1, whole=True))
-        run = Run(self, schedule.with_steps(n_steps), schedule.lr_max if lr is None else lr, accumulate, checkpoint)
+        lr = schedule.lr_max if lr is None else lr
+        run = Run(self, schedule.with_steps(n_steps), lr, accumulate, checkpoint)
         if resume:
             run.resume()
         self.history = run.history
         return iter(run)
 
     def fit(self, schedule: Schedule, lr: float | list[float] | None = None, *, until_overfit: bool = False,
-            patience: int = 2, snapshots: bool = False, accumulate: int = 1, checkpoint=None, resume: bool = False,
-            progress=True) -> History:
+            patience: int = 2, snapshots: bool = False, accumulate: int = 1, checkpoint=None,
+            resume: bool = False, progress=True) -> History:
         """Train along `schedule` and return the record of the run.
 
         lr: one for all layer groups or one for each, input first (None: the schedule's lr_max);
@@ -260,8 +267,9 @@ class Learner:
                         last = self.history.last
                         overfits = watch.cycle_ended(last["train_loss"], last["valid_loss"])
                         if until_overfit and overfits and event.step < event.schedule.n_steps:
-                            self.history.end("overfit", "it began to overfit (validation loss above its best for "
-                                                        f"{patience} cycle{'s' * (patience > 1)})")
+                            long = f"{patience} cycle{'s' * (patience > 1)}"
+                            why = f"it began to overfit (validation loss above its best for {long})"
+                            self.history.end("overfit", why)
                             break
                     if stop.asked:
                         break
@@ -309,7 +317,8 @@ class Learner:
             raise ValueError("tta needs an ImageData: loaders of your own give ready-made batches")
         augment = get_preset(self.data.augment if augment is None else augment)
         if not augment.random:
-            raise ValueError(f"augment={augment.name}: it changes no picture; name one that does, such as side_on")
+            raise ValueError(f"augment={augment.name}: it changes no picture; name one that does, such as "
+                             "side_on")
         changed = self.data.valid_dl(*self._stats, device=self.device, augment=augment)
         copies = [get_answers(self.forward, changed, self.device, self.precision) for _ in range(n)]
         return average_answers([self.answers(), *copies])

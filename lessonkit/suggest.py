@@ -237,18 +237,22 @@ class LRFind:
     def extent(self) -> str:
         "How far the sweep went, in words."
         n = len(self.lrs)
-        return f"{n} of {self.n_steps} steps, lr {format_lr(self.lrs[0])} to {format_lr(self.lrs[-1])}, {self.stopped}"
+        low, high = format_lr(self.lrs[0]), format_lr(self.lrs[-1])
+        return f"{n} of {self.n_steps} steps, lr {low} to {high}, {self.stopped}"
 
     def _advice(self) -> str:
         if len(self.lrs) < 10:
-            return "These are few points: take more steps (n_steps=100), begin lower (lr_min) if it diverges at once."
+            return ("These are few points: take more steps (n_steps=100), begin lower (lr_min) if it diverges "
+                    "at once.")
         if self.stopped in ("diverged", "not finite"):
-            return "See whether the data, the targets and loss_fn belong together; if so, begin lower (lr_min)."
-        return ("See whether the data, the targets and loss_fn belong together; if so, go higher (lr_max). A network "
-                "that is trained already may leave nothing to fall, too.")
+            return ("See whether the data, the targets and loss_fn belong together; if so, begin lower "
+                    "(lr_min).")
+        return ("See whether the data, the targets and loss_fn belong together; if so, go higher (lr_max). "
+                "A network that is trained already may leave nothing to fall, too.")
 
     def __str__(self):
-        found = ", ".join(f"{name} {format_lr(lr)}" for name, lr in self.suggestions.items()) or "no suggestion"
+        rules = [f"{name} {format_lr(lr)}" for name, lr in self.suggestions.items()]
+        found = ", ".join(rules) or "no suggestion"
         return f"{found} ({self.extent}{'; the rules disagree: look at the curve' if self.disagree else ''})"
 
     def __repr__(self):

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .data import ImageData
 from .find import lr_find
 from .learner import Learner
 from .plot import format_lr
 from .suggest import LRFind
-from .task import Again, Task, count_updates, is_near, read_kind, read_name, read_number
+from .task import Again, Task, count_updates, is_near, need_pictures, read_kind, read_name, read_number
 
 # %% ../nbs/api/32_tasks_01.ipynb #ee5c029b
 _LOW, _HIGH, _STEPS = 1e-5, 1.0, 60
@@ -96,8 +95,8 @@ def check_pick(name: str, lr, found: LRFind) -> None:
     lowest, done = found.lrs[found.smoothed.index(min(found.smoothed))], _done(found, lr)
     if lr > 1.2 * found.lr and (lr >= lowest or done > _FLOOR):
         where = "beyond the lowest point" if lr > lowest else "near the floor"
-        raise Again(f"{name}: {format_lr(lr)} is {where}. The loss has stopped falling there, so an update gains "
-                    "little, if it does not break what was learnt.")
+        raise Again(f"{name}: {format_lr(lr)} is {where}. The loss has stopped falling there, so an update "
+                    "gains little, if it does not break what was learnt.")
     if lr < found.lr / 1.2 and done < _BEGUN:
         raise Again(f"{name}: at {format_lr(lr)} the loss has hardly begun to fall. It would work, in many "
                     "times the time.")
@@ -129,8 +128,8 @@ def check_repaired(found, given) -> str:
     chance = math.log(len(given.data.classes))
     start = sum(found.losses[:5]) / len(found.losses[:5])
     if start < 0.7 * chance and found.lrs[0] > 1e-4:
-        raise Again(f"The sweep begins at {format_lr(found.lrs[0])}, where the loss has fallen after a few updates: "
-                    "begin lower, where nothing moves yet.")
+        raise Again(f"The sweep begins at {format_lr(found.lrs[0])}, where the loss has fallen after a few "
+                    "updates: begin lower, where nothing moves yet.")
     if start < 0.7 * chance:
         raise Again(f"The sweep starts at a loss of {start:.2f}. A head that knows nothing of "
                     f"{len(given.data.classes)} classes starts near {chance:.2f}: what happened to this "
@@ -143,7 +142,8 @@ def check_repaired(found, given) -> str:
                     "could it have gone on?")
     if not found.falls:
         raise Again("Better, but this curve does not fall by more than its noise: look at it (found.plot()).")
-    return f"Repaired: it starts at the loss of guessing and goes down to its floor: {format_lr(found.lr)} it is."
+    lr = format_lr(found.lr)
+    return f"Repaired: it starts at the loss of guessing and goes down to its floor: {lr} it is."
 
 # %% ../nbs/api/32_tasks_01.ipynb #ddf9b7e1
 def make_suspects(given) -> dict:
@@ -180,8 +180,7 @@ def _check_deal(learn: Learner) -> None:
     if len(losses) > _BUDGET:
         raise Again(f"Its last run took {len(losses)} updates; the budget is {_BUDGET}. How many batches are "
                     "in an epoch?")
-    if not isinstance(data, ImageData) or "balloon" not in data.classes:
-        raise Again("These are other pictures: the deal is `sample:side_on`, 16 of each of 6 classes.")
+    need_pictures(learn, "the deal is `sample:side_on`, 16 of each of 6 classes")
     if len(data.items("train")) > 16 * _CLASSES or data.size > _SIZE:
         raise Again(f"{len(data.items('train'))} training pictures of {data.size} px: the deal is 16 of each "
                     f"of {_CLASSES} classes, of {_SIZE} px at most.")
@@ -246,7 +245,8 @@ TASKS = {
         "`ex4.given.suspects` holds two learners, A and B, on the same pictures, but the labels that one of "
         "them learns from were mixed, once and for all. Sweep both "
         "(`ex4.given.suspects[\"A\"].find().plot()`): both curves fall, so they do not decide "
-        "it. What does? Train both a little before you decide. Give the name of the learner with the mixed labels.",
+        "it. What does? Train both a little before you decide. Give the name of the learner with the mixed "
+        "labels.",
         check_suspect,
         ("A network with 1,280 features can learn 96 labels by heart, right or wrong.",
          "Pictures that are not trained on tell, and their labels are right in both.",

@@ -191,8 +191,8 @@ def check_late(answer, given) -> str:
         _check_late(factor, mine[factor], accuracies)
     heads = [lr * factor for factor, lr in mine.items()]
     late, head = (max(lrs) / min(lrs) for lrs in (mine.values(), heads))
-    return (f"Yes. In the best runs the late group's rates span a factor of {late:.1f}, the head's {head:.1f}. Each "
-            "factor had late rates ten times apart to choose from.")
+    return (f"Yes. In the best runs the late group's rates span a factor of {late:.1f}, the head's "
+            f"{head:.1f}. Each factor had late rates ten times apart to choose from.")
 
 # %% ../nbs/api/34_tasks_03.ipynb #26d9f4a5
 _EPOCHS, _GOAL = 6, 0.75
@@ -223,9 +223,11 @@ def check_own(answer, given) -> str:
     if score >= _GOAL:
         said = f"Your score is {score:.3f}; the head alone has {given.head:.3f}"
         if _alike(lrs, [late] * 3):
-            return f"{said}. All three are alike, so the body's rate did it: does a higher one for the head add to it?"
-        return (f"{said}, your late layers' rate for all three {_score([late] * 3, given.start):.3f}. With luck of some "
-                "0.1 in each: which of your numbers made it?")
+            return (f"{said}. All three are alike, so the body's rate did it: does a higher one for the head "
+                    "add to it?")
+        one = _score([late] * 3, given.start)
+        return (f"{said}, your late layers' rate for all three {one:.3f}. With luck of some 0.1 in "
+                "each: which of your numbers made it?")
     if late > 6e-4:
         why = f"The late layers had {format_lr(late)}. At which rate did they break in your runs?"
     elif first > 1.5e-3:

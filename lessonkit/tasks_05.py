@@ -14,7 +14,7 @@ from .augment import PRESETS, Augment, plan
 from .data import ImageData
 from .evaluate import Answers
 from .learner import Learner
-from .task import Again, Task, count_updates, read_kind, read_number
+from .task import Again, Task, count_updates, need_pictures, read_kind, read_number
 
 # %% ../nbs/api/36_tasks_05.ipynb #c8cf6767
 _FITS = {
@@ -89,10 +89,9 @@ def check_nine(augment, given) -> str:
 def check_repaired(learn, given) -> str:
     "A learner on side_on pictures that are changed as their labels allow, a little, anew in each epoch."
     learn = read_kind(learn, Learner, "the learner itself, such as learn3")
-    data = learn.data
-    if not isinstance(data, ImageData) or "balloon" not in data.classes:
-        raise Again("These are other pictures: what is asked for is a run on `sample:side_on`.")
+    need_pictures(learn, "what is asked for is a run on `sample:side_on`")
     count_updates(learn)
+    data = learn.data
     if data.augment.flip == "dihedral":
         raise Again("A balloon upside down is a bauble, and it is still trained on as a balloon. Which "
                     "preset leaves up where it is?")

@@ -17,7 +17,7 @@ from torch import nn
 from .data import ImageData
 from .learner import Learner
 from .model import check_size
-from .task import Again, Task, count_updates, is_near, read_kind, read_number
+from .task import Again, Task, count_updates, is_near, need_pictures, read_kind, read_number
 
 # %% ../nbs/api/37_tasks_06.ipynb #55999354
 _MAPS, _SIDE, _CLASSES = 1280, 224 // 32, 6
@@ -103,21 +103,19 @@ def check_sizes(answer, given) -> str:
 def check_switched(learn, given) -> str:
     "A learner on side_on pictures that was trained at 128 px, its loaders too."
     learn = read_kind(learn, Learner, "the learner itself, such as learn3")
-    data = learn.data
-    if not isinstance(data, ImageData) or "balloon" not in data.classes:
-        raise Again("These are other pictures: what is asked for is a run on `sample:side_on`.")
+    need_pictures(learn, "what is asked for is a run on `sample:side_on`")
     count_updates(learn)
-    drawn = learn.train_dl.data.size
+    data, drawn, start = learn.data, learn.train_dl.data.size, learn.history.losses[0]
     if data.size != drawn:
         raise Again(f"`learn.data` says {data.size} px, and the batches that it trains on have {drawn}: they "
-                    "were set up with the old data, and nobody has told them. As long as `learn3.data` is set to "
-                    "other data, `resize` reaches only those.")
+                    "were set up with the old data, and nobody has told them. As long as `learn3.data` is "
+                    "set to other data, `resize` reaches only those.")
     if data.size != 128 or learn.history.size != 128:
         raise Again(f"It has {data.size} px now, and its last run was at {learn.history.size}: meant were "
                     "128 px in the end.")
-    if learn.history.losses[0] > 0.9 * math.log(len(data.classes)):
-        raise Again(f"Its last run starts at a loss of {learn.history.losses[0]:.2f}, as a new head does: meant was one "
-                    "that learns at 64 px first.")
+    if start > 0.9 * math.log(len(data.classes)):
+        raise Again(f"Its last run starts at a loss of {start:.2f}, as a new head does: meant was one that "
+                    "learns at 64 px first.")
     score = learn.validate()["accuracy"]
     if score < 0.7:
         raise Again(f"The switch is made. Its accuracy is {score:.2f}: did the head get epochs at the new "
@@ -182,8 +180,7 @@ def check_tiny(learn, given) -> str:
     "A learner on picture files of 32 px, within the budget, that is good all the same."
     learn = read_kind(learn, Learner, "the learner that you trained")
     data, losses = learn.data, learn.history.losses
-    if not isinstance(data, ImageData) or "balloon" not in data.classes:
-        raise Again("These are other pictures: the deal is the folder `tiny`.")
+    need_pictures(learn, "the deal is the folder `tiny`")
     if (px := _largest(data)) > _PX:
         raise Again(f"These files have up to {px} px; the deal is the folder `tiny`, whose files have {_PX}.")
     if len(data.items("train")) > _PICTURES:
@@ -194,9 +191,9 @@ def check_tiny(learn, given) -> str:
         raise Again(f"{score:.2f}, and the goal is {_GOAL}. At {data.size} px everything is small for this "
                     "body: what did the lesson do with pictures of 32 px?")
     if score < _GOAL:
-        raise Again(f"{score:.2f}, and the goal is {_GOAL}. You are on the way: had the head its epochs? And is this "
-                    "already the size that suits the body best? Blurred pictures may be enlarged further than "
-                    "sharp ones.")
+        raise Again(f"{score:.2f}, and the goal is {_GOAL}. You are on the way: had the head its epochs? And "
+                    "is this already the size that suits the body best? Blurred pictures may be enlarged "
+                    "further than sharp ones.")
     return (f"{score:.2f} from files of {_PX} px, shown to the network at {data.size}, after {len(losses)} "
             "updates.")
 

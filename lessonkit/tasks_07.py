@@ -22,7 +22,8 @@ def _rungs(ladder, n: int) -> dict[str, tuple[float, float]]:
     except (AttributeError, TypeError, ValueError):
         names, values = [], []
     if len(names) < 3 or not all(0 <= value <= 1 for value in values):
-        raise Again('`ladder` is not what the lesson made: run its cells, then exercise("07.1", ladder=ladder, n=n).')
+        raise Again('`ladder` is not what the lesson made: run its cells, then '
+                    'exercise("07.1", ladder=ladder, n=n).')
     squares = [p * (1 - p) / n for p in values]
     doubts = [2 * math.sqrt(a + b) for a, b in zip(squares, squares[1:])]
     return {name: (b - a, doubt) for name, a, b, doubt in zip(names[1:], values, values[1:], doubts)}
@@ -35,13 +36,14 @@ def check_gain(answer, given) -> str:
     said = {read_name(name, given.ladder, "the name of a rung") for name in answer}
     for name in sorted(said - set(rungs)):
         raise Again(f"{name!r} is where you started. Which step took you up from there?")
-    told = {name: f"{name} added {gain:+.3f}, and chance explains {doubt:.3f}" for name, (gain, doubt) in rungs.items()}
+    told = {name: f"{name} added {gain:+.3f}, and chance explains {doubt:.3f}"
+            for name, (gain, doubt) in rungs.items()}
     sure = {name for name, (gain, doubt) in rungs.items() if gain > doubt}
     if wrong := sorted(said - sure):
         raise Again(f"{told[wrong[0]]}.")
     if missing := sure - said:
-        raise Again(f"{len(missing)} more added more than chance explains: for each rung, work out the doubt of its "
-                    "difference to the one before, as for the duel.")
+        raise Again(f"{len(missing)} more added more than chance explains: for each rung, work out the doubt "
+                    "of its difference to the one before, as for the duel.")
     return f"Yes. {'; '.join(told.values())}."
 
 # %% ../nbs/api/38_tasks_07.ipynb #bc99db15
@@ -63,13 +65,14 @@ def check_names(names, given) -> str:
         raise Again("The answers are right and the names are not: each stands one place off. With which "
                     "number does counting start?")
     if shifted > max(0.4, same):
-        raise Again(f"Each name stands one place off, and that is not all: counted rightly, {shifted:.0%} would be what "
-                    "the learner itself says. What happens to a picture before the network, and in it?")
+        raise Again(f"Each name stands one place off, and that is not all: counted rightly, {shifted:.0%} "
+                    "would be what the learner itself says. What happens to a picture before the network, "
+                    "and in it?")
     if names == [classes[k] for k in learn.answers().labels.tolist()]:
         raise Again("These are the labels. What is asked for is what the network says, mistakes and all.")
     if same > 0.9:
-        raise Again(f"{same:.0%} are what the learner itself says: nearly. Are these the mean and the deviation that its "
-                    "own network wants? It knows them.")
+        raise Again(f"{same:.0%} are what the learner itself says: nearly. Are these the mean and the "
+                    "deviation that its own network wants? It knows them.")
     raise Again(f"{same:.0%} are what the learner itself says. All of the mistakes must go: with one left it "
                 "may look worse than before. What happens to a picture before the network, in it, and to the "
                 "number that comes out?")
@@ -133,8 +136,8 @@ def check_beaten(learn, given) -> str:
     if getattr(learn.data, "classes", None) != data.classes:
         raise Again("This learner has other classes than the recipe: give it the same data.")
     if new := {item.path for item in learn.data.items("train")} - {item.path for item in data.items("train")}:
-        raise Again(f"It learnt from {len(new)} pictures that the recipe had not. Other or more pictures may help; "
-                    "here the rest is asked for: give it the same (`options`).")
+        raise Again(f"It learnt from {len(new)} pictures that the recipe had not. Other or more pictures may "
+                    "help; here the rest is asked for: give it the same (`options`).")
     mine = learn.answers()
     _seen(mine, len(theirs.labels))
     lost, before = ((a.predicted != a.labels).sum().item() for a in (mine, theirs))
@@ -152,8 +155,9 @@ def check_beaten(learn, given) -> str:
 TASKS = {
     "07.1": Task(
         "Steps beyond doubt",
-        "Which rungs of your `ladder` added more to the one before than chance explains? For each, compare the "
-        "difference with twice its standard error over `n` pictures, as for the duel. Give a list of names.",
+        "Which rungs of your `ladder` added more to the one before than chance explains? For each, compare "
+        "the difference with twice its standard error over `n` pictures, as for the duel. Give a list of "
+        "names.",
         check_gain,
         ("Differences are asked for, not heights: `zip(values, values[1:])` gives neighbours.",
          "The variance of an accuracy p is p (1 - p) / n; those of both rungs add up.",

@@ -104,13 +104,14 @@ def train_events(model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.c
         group.setdefault("initial_lr", float(group["lr"]))
     step = start
     with closing(endless(train_dl)) as batches:
-        updater = Updater(model, opt, batches, loss_with(loss_fn), torch.device(device), accumulate, precision,
-                          scaler, count_batches(train_dl))
+        updater = Updater(model, opt, batches, loss_with(loss_fn), torch.device(device), accumulate,
+                          precision, scaler, count_batches(train_dl))
         while step < schedule.n_steps:
             steps, began = range(step, _next_stop(schedule, step)), time.perf_counter()
             losses = yield from _epoch(updater, schedule, steps)
             step, train_loss = steps.stop, torch.stack(losses).mean().item()
-            valid_loss, values = evaluate(model, valid_dl, loss_fn, metrics, device, eval_precision or precision)
+            valid_loss, values = evaluate(model, valid_dl, loss_fn, metrics, device,
+                                          eval_precision or precision)
             yield EpochDone(step, step / schedule.steps_per_epoch, train_loss, valid_loss, values,
                             time.perf_counter() - began)
             if step in schedule.cycle_ends:
@@ -163,7 +164,8 @@ def _need_finite(steps: list[StepDone]):
                                 "take a lower lr (a tenth of it, or what find suggests)")
 
 # %% ../nbs/api/18_train.ipynb #8d121931
-def trial(model, train_dl, opt, n_steps: int = 30, loss_fn=F.cross_entropy, *, device="cpu", precision: str = "fp32"):
+def trial(model, train_dl, opt, n_steps: int = 30, loss_fn=F.cross_entropy, *, device="cpu",
+          precision: str = "fp32"):
     """Yield the losses of `n_steps` updates at the lrs that `opt` has now; afterwards, or when the generator
     is closed, nothing has changed (see `no_trace`). A loss that is not finite is the last one."""
     scaler = torch.amp.GradScaler(torch.device(device).type) if precision == "fp16" else None
@@ -237,8 +239,9 @@ class History:
     def to_dict(self) -> dict:
         "Plain values for JSON. A number that is not finite becomes None."
         self.settle()
-        return _finite({"schedule": self.schedule and self.schedule.to_dict(), "size": self.size, "losses": self.losses,
-                        "lrs": self.lrs, "epochs": self.epochs, "cycle_ends": self.cycle_ends,
+        schedule = self.schedule and self.schedule.to_dict()
+        return _finite({"schedule": schedule, "size": self.size, "losses": self.losses, "lrs": self.lrs,
+                        "epochs": self.epochs, "cycle_ends": self.cycle_ends,
                         "ended": self.ended, "stopped": self.stopped})
 
     @classmethod
@@ -263,7 +266,8 @@ class History:
 
     def __str__(self):
         rows = [f"{e['epoch']:5g}  {e['train_loss']:10.4f}  {e['valid_loss']:10.4f}  "
-                + "  ".join(f"{e[m]:8.4f}" for m in self.metrics) + f"  {e['seconds']:6.1f}" for e in self.epochs]
+                + "  ".join(f"{e[m]:8.4f}" for m in self.metrics) + f"  {e['seconds']:6.1f}"
+                for e in self.epochs]
         head = "epoch  train loss  valid loss  " + "  ".join(f"{m:>8}" for m in self.metrics) + "  seconds"
         return "\n".join([head, *rows, *([self.stopped] if self.stopped else [])])
 

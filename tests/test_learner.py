@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -248,12 +249,14 @@ def test_until_overfit_takes_back_the_best_weights(data):
     learn.watch(Follow())
     state["valid"] = next(curve)
     history = learn.fit(sgdr(8, 1), 1e-3, until_overfit=True, patience=2, progress=False)
-    assert history.ended == "overfit" and [e["valid_loss"] for e in history.epochs] == pytest.approx([0.9, 0.5, 0.6, 0.7])
+    losses = [e["valid_loss"] for e in history.epochs]
+    assert history.ended == "overfit" and losses == pytest.approx([0.9, 0.5, 0.6, 0.7])
     assert same(weights(learn), states[1])
 
 
 def test_a_learner_leaves_the_global_generators_and_your_module_as_they_were(data):
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                        nn.Linear(4, 2))
     strides = [p.stride() for p in net.parameters()]
     torch.manual_seed(5)
     expected = torch.rand(40)
@@ -324,10 +327,26 @@ def test_a_run_without_fit_finds_its_way_back_too(data):
         learn.run(sgdr(1, 1))                                      # at once, not at the first update
 
 
+def test_closing_a_run_waits_for_what_another_thread_tries(data):
+    learn, held, go, order = learner(data), threading.Event(), threading.Event(), []
+    events = learn.run(sgdr(1, 1), 1e-3)
+    next(events)
+
+    def try_a_rate():
+        with learn.lock:
+            held.set(), go.wait(20), order.append("tried")
+    threads = [threading.Thread(target=try_a_rate),
+               threading.Thread(target=lambda: (events.close(), order.append("closed")))]
+    threads[0].start(), held.wait(20), threads[1].start(), threads[1].join(0.3), go.set()
+    for thread in threads:
+        thread.join(20)
+    assert order == ["tried", "closed"]
+
+
 def test_weights_after_an_evaluation_that_is_not_finite_are_not_the_good_ones(data):
     learn, seen = learner(data), []
 
-    def loss_fn(logits, yb):                                       # the second evaluation and what follows it fail
+    def loss_fn(logits, yb):                                       # the second evaluation fails, and what follows
         seen.append(torch.is_grad_enabled())
         bad = seen.count(False) > 1
         return F.cross_entropy(logits, yb) * (float("nan") if bad else 1)

@@ -147,8 +147,8 @@ def test_usual_mistakes_of_the_ladder_have_names(answer, word):
 def test_a_pick_is_refused_where_it_breaks_and_where_nothing_happens(learn):
     found = learn.find(progress=False)
     lowest = found.lrs[found.smoothed.index(min(found.smoothed))]
-    for lr, word in ((lowest, "near the floor"), (1.0, "beyond the lowest"), (1e-6, "hardly begun"), (None, "does fall"),
-                     (0, "above 0"), (-1, "above 0")):
+    for lr, word in ((lowest, "near the floor"), (1.0, "beyond the lowest"), (1e-6, "hardly begun"),
+                     (None, "does fall"), (0, "above 0"), (-1, "above 0")):
         with pytest.raises(Again, match=word):
             check_pick("A", lr, found)
     for lr in (found.lr, found.lr / 1.5, found.suggestions["slide"], torch.tensor(found.lr)):
