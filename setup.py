@@ -2,7 +2,7 @@
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
@@ -22,9 +22,9 @@ setup(
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={"dev": cfg["dev_requirements"].split(), "bench": cfg["bench_requirements"].split()},
-    packages=["lessonkit", "lessonkit.lessons"],
+    packages=[*find_packages(include=["lessonkit", "lessonkit.*"]), "lessonkit.lessons"],
     package_dir={"lessonkit": "lessonkit", "lessonkit.lessons": "nbs/lessons"},
-    package_data={"lessonkit": ["static/*"], "lessonkit.lessons": ["*.ipynb", "*.json"]},
+    package_data={"lessonkit": ["static/*"], "lessonkit.widgets": ["*.js", "*.css"], "lessonkit.lessons": ["*.ipynb", "*.json"]},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=[
         f"Development Status :: {STATUS[cfg['status']]}",

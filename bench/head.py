@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit.train import EpochDone
-from lessonkit.update import autocast, to_device
+from lessonkit.train.loop import EpochDone
+from lessonkit.device import autocast, to_device
 
 from .common import Row, Skip, alone, compare, merged, met, peer, photos, result, rows, threads
 from .data import BS, FreshCache, some_photos, with_best_targets

@@ -1,7 +1,7 @@
 """The peers set up for folders of photos, as their own documentation does it."""
 import torch
 
-from lessonkit.bodies import load_body
+from lessonkit.nets.bodies import load_body
 
 from .common import peer
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from lessonkit import ImageData, five_steps
-from lessonkit.bodies import DEFAULT_ARCH
+from lessonkit.nets.bodies import DEFAULT_ARCH
 
 from .common import Row, Skip, alone, merged, met, peer, photos, result
 from .data import FreshCache, some_photos

@@ -26,11 +26,11 @@ from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from lessonkit import ImageData, build_model, layer_groups, lr_find, sgdr, unfreeze
-from lessonkit.bodies import DEFAULT_ARCH
-from lessonkit.model import ConcatPool, new_head, train_mode
-from lessonkit.optim import make_opt
-from lessonkit.samples import write_samples
-from lessonkit.suggest import RULES
+from lessonkit.nets.bodies import DEFAULT_ARCH
+from lessonkit.nets.classifier import ConcatPool, new_head, train_mode
+from lessonkit.train.optim import make_opt
+from lessonkit.samples.write import write_samples
+from lessonkit.train.suggest import RULES
 
 from .common import threads
 

@@ -14,7 +14,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/c
 START = """import os, sys
 sys.path.insert(0, {root!r})
 import torch; torch.set_num_threads({threads})
-from lessonkit.suggest import LRFind
+from lessonkit.train.suggest import LRFind
 from lessonkit.widgets import LRPicker, TrainMonitor
 lrs = [10 ** (-7 + 8 * k / 599) for k in range(600)]
 found = LRFind(tuple(lrs), tuple(2 / (1 + (lr / 0.01) ** 1.2) + 40 * max(0, lr - 0.5) for lr in lrs), stopped="diverged", n_steps=600)"""

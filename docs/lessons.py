@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from lessonkit.basics import memory_environment, write_whole
-from lessonkit.pages import WIDGET
+from lessonkit.lab.pages import WIDGET
 
 ROOT = Path(__file__).parents[1]
 LESSONS, RESULTS = ROOT / "nbs" / "lessons", ROOT / "docs" / "lessons.json"
@@ -30,7 +30,8 @@ def mark(kind, mime, shown):
         data, metadata = shown(self, **kwargs)
         return data | {mime: {"kind": type(self).__name__, "state": self.page_state()}}, metadata
     kind._repr_mimebundle_ = marked
-from lessonkit import pages, widget
+from lessonkit.lab import pages
+from lessonkit.widgets import base as widget
 mark(widget.Widget, pages.WIDGET, widget.Widget._repr_mimebundle_)
 del mark, pages, widget
 """

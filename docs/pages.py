@@ -2,7 +2,7 @@
 that scrub."""
 import sys
 
-from lessonkit.pages import write_pages
+from lessonkit.lab.pages import write_pages
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:

@@ -14,7 +14,7 @@ from lab import NOTEBOOK, Lab  # noqa: E402
 
 CELLS = [f"""import sys; sys.path.insert(0, {str(ROOT)!r})
 from lessonkit import ImageData, Learner, sgdr, spread_lrs
-from lessonkit.widgets import AugmentPreview, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor
+from lessonkit.widgets import AugmentPreview, LRPicker, LayerGroups, Replay, ScheduleExplorer, TrainMonitor
 data = ImageData("sample:side_on", size=80, bs=16, per_class=32, progress=False)
 learn = Learner(data)
 found = learn.find(lr_min=1e-6, progress=False)
@@ -80,7 +80,7 @@ def widgets(browser):
 
 def lesson(browser):
     "docs/lesson.png: lesson 01 at work, a bet made, the picker after its Try."
-    from lessonkit.lab import FIRST, copy_lessons
+    from lessonkit.lab.copy import FIRST, copy_lessons
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         lab = Lab(Path(folder))
         copy_lessons(folder)

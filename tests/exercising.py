@@ -2,7 +2,7 @@
 import pytest
 from hypothesis import strategies as st
 
-from lessonkit.task import Again
+from lessonkit.lab.task import Again
 
 ODD = (st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3)
        | st.lists(st.floats() | st.none() | st.text(max_size=2), max_size=4)

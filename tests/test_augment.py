@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lessonkit.augment import PRESETS, Augment, get_preset, plan
-from lessonkit.render import Buffers, centre, colour_scale, pack_pixels, plan_matrices, render, sample
+from lessonkit.images.augment import PRESETS, Augment, get_preset, plan
+from lessonkit.images.render import Buffers, centre, colour_scale, pack_pixels, plan_matrices, render, sample
 
 
 def picture(h, w, seed=0):
@@ -163,7 +163,7 @@ def test_cpu_and_gpu_agree_with_grid_sample_on_noise():
 def test_without_opencv_the_slow_way_stands_in(monkeypatch):
     p, drawn = smooth(40, 60), plan(3, "top_down", np.random.default_rng(0))
     quick = render([p] * 3, drawn, 32)
-    monkeypatch.setattr("lessonkit.render.optional", lambda name: None)
+    monkeypatch.setattr("lessonkit.images.render.optional", lambda name: None)
     slow = render([p] * 3, drawn, 32)
     assert slow.shape == quick.shape and slow.is_contiguous(memory_format=torch.channels_last)
     assert (quick - slow).abs().mean() < 1 / 255

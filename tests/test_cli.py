@@ -15,7 +15,7 @@ from conftest import paint
 from torchvision import models
 
 from lessonkit.cli import _fill_in, build_parser, main
-from lessonkit.samples import write_samples
+from lessonkit.samples.write import write_samples
 
 COMMAND = str(Path(sys.executable).with_name("lessonkit"))
 FAST = ["--size", "32", "--bs", "8", "--epochs", "2", "--head-epochs", "1"]
@@ -60,7 +60,7 @@ def test_what_a_run_leaves(run):
 
 
 def test_predictions_agree_with_the_accuracy_that_was_printed(run):
-    from lessonkit.folders import check_folder
+    from lessonkit.images.folders import check_folder
     folder, model, done = run
     items = [i for i in check_folder(folder).items if i.split == "valid"]
     answer = lessonkit("predict", model, *[i.path for i in items], "--json")
@@ -195,7 +195,7 @@ def test_few_pictures_of_a_folder(run, tmp_path, capsys):
 
 
 def test_the_sample_needs_no_network_and_no_options(tmp_path, monkeypatch, capsys):
-    import lessonkit.datasets as datasets
+    import lessonkit.images.datasets as datasets
     small = write_samples(tmp_path / "sample", "side_on", 60, 24)
     monkeypatch.setattr(datasets, "sample_data", lambda domain: small)
     monkeypatch.setattr("socket.socket.connect", lambda *a: (_ for _ in ()).throw(OSError("no network here")))

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lessonkit.data import ImageData, batch_bounds
-from lessonkit.datasets import fetch
-from lessonkit.folders import DataError, check_folder, find_splits, list_pictures, take_per_class
-from lessonkit.pictures import list_cache, load_picture
-from lessonkit.trace import no_trace
+from lessonkit.images.data import ImageData, batch_bounds
+from lessonkit.images.datasets import fetch
+from lessonkit.images.folders import DataError, check_folder, find_splits, list_pictures, take_per_class
+from lessonkit.images.pictures import list_cache, load_picture
+from lessonkit.train.restore import no_trace
 
 
 def problems(report):
@@ -374,7 +374,7 @@ def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch):
 @pytest.mark.parametrize("resident", [True, False])
 def test_the_gpus_way_gives_the_cpus_batches(colours, resident, monkeypatch):
     "Run on the CPU: pictures that lie on the device, or are sent there batch by batch."
-    from lessonkit.data import _OnDevice
+    from lessonkit.images.data import _OnDevice
     if not resident:
         monkeypatch.setattr(_OnDevice, "load", lambda self, short: None)
     data = ImageData(colours, size=24, bs=8, progress=False)

@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from lessonkit.augment import Augment
-from lessonkit.data import ImageData
+from lessonkit.images.augment import Augment
+from lessonkit.images.data import ImageData
 from lessonkit.evaluate import Answers, average_answers, average_weights, flatness, get_answers
-from lessonkit.learner import Learner
-from lessonkit.schedule import sgdr
+from lessonkit.train.learner import Learner
+from lessonkit.train.schedule import sgdr
 
 
 def small(seed: int) -> nn.Module:

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit.features import FeatureBatches
-from lessonkit.model import build_model
+from lessonkit.train.features import FeatureBatches
+from lessonkit.nets.classifier import build_model
 
 
 def learner(folder, reuse=True, monkeypatch=None, **options):
@@ -81,7 +81,7 @@ def test_a_file_that_goes_bad_does_not_stop_it(colours):
 
 
 def test_a_table_that_would_be_too_large_is_not_made(colours, monkeypatch):
-    monkeypatch.setattr("lessonkit.features.MOST_BYTES", 10)
+    monkeypatch.setattr("lessonkit.train.features.MOST_BYTES", 10)
     learn = learner(colours, augment="none")
     learn.validate(), learn.validate()
     assert sum(learn.seen) == 16

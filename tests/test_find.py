@@ -20,13 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, TensorDataset
 
-import lessonkit.find as find
-import lessonkit.trace as trace
-import lessonkit.update as update
-from lessonkit.find import lr_find
-from lessonkit.schedule import sgdr
-from lessonkit.suggest import RULES, LRFind, default_smooth, ema, minimum, slide, smooth_losses, steepest, valley
-from lessonkit.trace import no_trace
+import lessonkit.train.find as find
+import lessonkit.train.restore as trace
+import lessonkit.train.update as update
+from lessonkit.train.find import lr_find
+from lessonkit.train.schedule import sgdr
+from lessonkit.train.suggest import (RULES, LRFind, default_smooth, ema, minimum, slide, smooth_losses,
+                                     steepest, valley)
+from lessonkit.train.restore import no_trace
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -368,7 +369,7 @@ def test_an_interrupt_returns_the_curve_once_it_says_something():
 
 
 def fit(model, opt, loader, n=12):
-    from lessonkit.model import train_mode
+    from lessonkit.nets.classifier import train_mode
     losses = []
     train_mode(model)
     for _ in range(-(-n // len(loader))):

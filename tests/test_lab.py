@@ -15,7 +15,8 @@ START = """import os
 os.environ["LESSONKIT_CACHE"] = {cache!r}
 import torch; torch.set_num_threads(1)
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit.widgets import AugmentPreview, Bet, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor
+from lessonkit.widgets import (AugmentPreview, Bet, LRPicker, LayerGroups, Replay, ScheduleExplorer,
+                               TrainMonitor)
 data = ImageData("sample:side_on", size=32, progress=False)
 learn = Learner(data, "resnet10", weights=None)"""
 FOUND = """from lessonkit.suggest import LRFind

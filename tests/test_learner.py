@@ -14,15 +14,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from lessonkit.basics import progress_bar
-from lessonkit.checkpoint import read_checkpoint, write_checkpoint
-from lessonkit.data import ImageData
+from lessonkit.train.checkpoint import read_checkpoint, write_checkpoint
+from lessonkit.images.data import ImageData
 from lessonkit.evaluate import confusion_matrix, get_answers, most_wrong
-from lessonkit.learner import Learner
-from lessonkit.model import build_model
-from lessonkit.optim import spread_lrs
+from lessonkit.train.learner import Learner
+from lessonkit.nets.classifier import build_model
+from lessonkit.train.optim import spread_lrs
 from lessonkit.predict import load_model
-from lessonkit.schedule import sgdr
-from lessonkit.train import CycleDone, EpochDone, TrainingError
+from lessonkit.train.schedule import sgdr
+from lessonkit.train.loop import CycleDone, EpochDone, TrainingError
 
 
 @pytest.fixture
@@ -411,7 +411,7 @@ def test_loaders_of_ones_own_and_a_network_by_name(classes):
 
 
 def test_what_the_bar_says_of_the_whole_is_asked_with_the_part_done(data, monkeypatch):
-    import lessonkit.learner as module
+    import lessonkit.train.learner as module
     said, bars = [], []
     monkeypatch.setattr(module, "progress_bar", lambda **options: bars.append(real(**options)) or bars[-1])
     real, parts = progress_bar, []

@@ -20,13 +20,13 @@ from lab import NOTEBOOK, Lab
 from nbclient import NotebookClient
 
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit import exercises as ex_module
+from lessonkit.lab import exercises as ex_module
 from lessonkit.basics import memory_environment
 from lessonkit.cli import main
-from lessonkit.exercises import TASKS, Exercise, exercise, progress
-from lessonkit.lab import FIRST, copy_lessons, lab_command, read_lessons
-from lessonkit.tasks_01 import check_ladder, check_pick, check_picks
-from lessonkit.task import Again
+from lessonkit.lab.exercises import TASKS, Exercise, exercise, progress
+from lessonkit.lab.copy import FIRST, copy_lessons, lab_command, read_lessons
+from lessonkit.lab.tasks_01 import check_ladder, check_pick, check_picks
+from lessonkit.lab.task import Again
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "nbs" / "lessons").glob("*.ipynb"))

@@ -9,9 +9,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from lessonkit import bodies
-from lessonkit.bodies import IMAGENET_MEAN, lite0_file, list_archs, load_body
-from lessonkit.model import Classifier, build_model, check_size, freeze_to, layer_groups, train_mode, unfreeze
+from lessonkit.nets import bodies
+from lessonkit.nets.bodies import IMAGENET_MEAN, list_archs, lite0_file, load_body
+from lessonkit.nets.classifier import (Classifier, build_model, check_size, freeze_to, layer_groups,
+                                       train_mode, unfreeze)
 
 NAMED = ["resnet34", "resnext50_32x4d", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "convnext_tiny",
          "densenet121", "vgg16_bn"]
@@ -345,8 +346,8 @@ def test_the_default_has_the_wheels_tensors_in_their_order():
 def test_the_default_knows_real_photos_from_the_start():
     "Its own 1,000 classes: the dogs of ImageNet are 151 to 268, the cats 281 to 285."
     import timm
-    from lessonkit.pictures import load_picture
-    from lessonkit.render import centre
+    from lessonkit.images.pictures import load_picture
+    from lessonkit.images.render import centre
     net = timm.create_model("tf_efficientnet_lite0").eval()
     bodies._fill_from_wheel(net)
     photos = shared("data", "cats_dogs") / "valid"

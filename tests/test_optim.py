@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lessonkit.model import build_model, freeze_to, layer_groups
-from lessonkit.optim import make_opt, param_groups, spread_lrs
+from lessonkit.nets.classifier import build_model, freeze_to, layer_groups
+from lessonkit.train.optim import make_opt, param_groups, spread_lrs
 
 
 def test_the_shape_of_it():

@@ -9,10 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lessonkit import pages
+from lessonkit.lab import pages
 from lessonkit.cli import main
-from lessonkit.lab import lesson_folder
-from lessonkit.pages import lesson_body, write_pages
+from lessonkit.lab.copy import lesson_folder
+from lessonkit.lab.pages import lesson_body, write_pages
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "nbs" / "lessons").glob("*.ipynb"))

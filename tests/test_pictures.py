@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lessonkit import pictures as module
+from lessonkit.images import pictures as module
 from lessonkit.cli import main
-from lessonkit.data import ImageData
-from lessonkit.pictures import Pictures, clear_cache, list_cache, load_picture, resize_short
+from lessonkit.images.data import ImageData
+from lessonkit.images.pictures import Pictures, clear_cache, list_cache, load_picture, resize_short
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_a_damaged_pack_is_decoded_anew_and_removed(own, photos, damage):
 BUILD = """
 import sys, time
 from pathlib import Path
-from lessonkit import pictures
+from lessonkit.images import pictures
 pictures._PACK_BYTES = 30_000
 root = Path(sys.argv[1])
 cache = pictures.Pictures(root)

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "nbs" / "api").glob("*.ipynb"))
-MODULES = [n.stem.split("_", 1)[1] for n in NOTEBOOKS]
+NOTEBOOKS = sorted((ROOT / "nbs" / "api").glob("*/*.ipynb"))
 LAZY = {"torchvision", "timm", "huggingface_hub", "matplotlib", "ipywidgets", "anywidget", "IPython", "jupyterlab", "jinja2"}
-WIDGETS = ("widget", "monitor", "preview", "bet", "widgets")              # nobody imports these but a notebook that shows some
+WINGS = ("samples", "images", "nets", "train", "widgets", "lab")
 
 
 def tool(name):
@@ -23,6 +22,17 @@ def tool(name):
 
 def cells(notebook, kind):
     return ["".join(c["source"]) for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == kind]
+
+
+def exported_to(notebook):
+    return re.match(r"#\| default_exp (\S+)", cells(notebook, "code")[0])[1]
+
+
+MODULES = [exported_to(n) for n in NOTEBOOKS]                              # from the ground to the roof
+
+
+def file_of(module):
+    return ROOT / "lessonkit" / f"{module.replace('.', '/')}.py"
 
 
 def test_the_modules_are_what_the_notebooks_export(tmp_path):
@@ -41,8 +51,8 @@ def test_the_modules_are_what_the_notebooks_export(tmp_path):
 
 
 def test_no_module_is_left_without_its_notebook():
-    generated = {p.stem for p in (ROOT / "lessonkit").glob("*.py")} - {"__init__", "_modidx"}
-    assert generated == set(MODULES)
+    generated = {p for p in (ROOT / "lessonkit").rglob("*.py") if p.stem not in ("__init__", "_modidx")}
+    assert generated == set(map(file_of, MODULES)) and len(set(MODULES)) == len(MODULES)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
@@ -65,25 +75,49 @@ def test_the_notebook_has_its_shape(notebook):
 
 
 def imports_of(module):
-    "(our modules that it imports, names of other packages at the top level of the module)"
-    tree = ast.parse((ROOT / "lessonkit" / f"{module}.py").read_text())
-    own = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level == 1}
+    "(our modules that it imports, with the names; names of other packages at the top level of the module)"
+    tree, parts, own = ast.parse(file_of(module).read_text()), module.split("."), {}
+    for n in ast.walk(tree):
+        if isinstance(n, ast.ImportFrom) and n.level:
+            other = ".".join([*parts[:len(parts) - n.level], *(n.module or "").split(".")])
+            own.setdefault(other, []).extend(a.name for a in n.names)
     top = {a.name.split(".")[0] for n in tree.body if isinstance(n, ast.Import) for a in n.names}
     top |= {n.module.split(".")[0] for n in tree.body if isinstance(n, ast.ImportFrom) and n.level == 0}
     return own, top
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_those_above_it(module):
+def test_a_module_imports_only_what_stands_below_it(module):
     own, top = imports_of(module)
-    assert own <= set(MODULES[:MODULES.index(module)]), "look at the numbers of the notebooks"
-    assert not top & LAZY or module in WIDGETS, "import it inside the function that needs it"
+    below = MODULES[:MODULES.index(module)]
+    for other, names in own.items():
+        rooms = [m for m in MODULES if m.split(".")[0] == other] if other in WINGS else [other]
+        assert set(rooms) <= set(below), f"{module} imports {other}: look at the numbers of the notebooks"
+        assert not [n for n in names if n.startswith("_")], f"private names of {other}"
+    assert not top & LAZY or module.startswith("widgets."), "import it inside the function that needs it"
+
+
+def test_images_and_nets_know_nothing_of_each_other():
+    for one, other in (("images", "nets"), ("nets", "images")):
+        rooms = [m for m in MODULES if m.startswith(f"{one}.")]
+        assert rooms and not [o for m in rooms for o in imports_of(m)[0] if o.split(".")[0] == other]
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_has_a_face(wing):
+    face = ast.parse((ROOT / "lessonkit" / wing / "__init__.py").read_text())
+    rooms = {n.module for n in face.body if isinstance(n, ast.ImportFrom) and n.level == 1}
+    assert ast.get_docstring(face) and {f"{wing}.{room}" for room in rooms} <= set(MODULES)
+    names = [a.name for n in face.body if isinstance(n, ast.ImportFrom) for a in n.names]
+    assert sorted(ast.literal_eval(face.body[-1].value)) == sorted(names) == sorted(set(names))
 
 
 def test_schedules_need_no_torch():
     code = "import sys; sys.modules['torch'] = None; import importlib.util as u, types; " \
-           "p = types.ModuleType('lessonkit'); p.__path__ = ['lessonkit']; sys.modules['lessonkit'] = p; " \
-           "from lessonkit.schedule import sgdr; print(sgdr(3, 1, 2).with_steps(64))"
+           "p, q = types.ModuleType('lessonkit'), types.ModuleType('lessonkit.train'); " \
+           "p.__path__, q.__path__ = ['lessonkit'], ['lessonkit/train']; " \
+           "sys.modules |= {'lessonkit': p, 'lessonkit.train': q}; " \
+           "from lessonkit.train.schedule import sgdr; print(sgdr(3, 1, 2).with_steps(64))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "1+2+4 = 7 epochs, 448 updates", done.stderr
 
@@ -102,13 +136,13 @@ def test_every_public_name_of_the_package_is_there_and_documented():
 
 def test_public_functions_and_classes_have_docstrings():
     for module in MODULES:
-        for node in ast.parse((ROOT / "lessonkit" / f"{module}.py").read_text()).body:
+        for node in ast.parse(file_of(module).read_text()).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{module}.{node.name}"
 
 
 def test_lines_are_not_too_long():
-    for path in [*(ROOT / "lessonkit").glob("*.py"), *(ROOT / "tests").glob("*.py")]:
+    for path in [*(ROOT / "lessonkit").rglob("*.py"), *(ROOT / "tests").glob("*.py")]:
         if path.name != "_modidx.py":
             long = [k for k, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 140]
             assert not long, f"{path.name}: lines {long}"
@@ -157,5 +191,5 @@ def test_a_wheel_holds_the_package_and_its_data(tmp_path):
     import zipfile
     wheel = next(tmp_path.glob("*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
-    assert "lessonkit/static/report.html" in names and "lessonkit/cli.py" in names
+    assert {"lessonkit/static/report.html", "lessonkit/widgets/kit.css", "lessonkit/train/find.py"} <= set(names)
     assert not any(n.startswith(("tests/", "nbs/")) for n in names) and wheel.stat().st_size < 15 * 2 ** 20

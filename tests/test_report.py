@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from lessonkit import plot
-from lessonkit.augment import PRESETS
-from lessonkit.data import ImageData
+from lessonkit.images.augment import PRESETS
+from lessonkit.images.data import ImageData
 from lessonkit.recipe import Countdown, FiveSteps, _enough_epochs, _pick, five_steps, lr_factor
 from lessonkit.report import augmented, write_report
-from lessonkit.schedule import sgdr
-from lessonkit.train import History, accuracy
+from lessonkit.train.schedule import sgdr
+from lessonkit.evaluate import accuracy
+from lessonkit.train.history import History
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory) -> FiveSteps:

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-import lessonkit.canvas as canvas_module
-import lessonkit.draw as drawing
-import lessonkit.samples as samples
-from lessonkit.draw import DOMAINS, contact_sheet, draw
-from lessonkit.samples import sample_data, write_samples
+import lessonkit.samples.canvas as canvas_module
+import lessonkit.samples.draw as drawing
+import lessonkit.samples.write as samples
+from lessonkit.samples.draw import DOMAINS, contact_sheet, draw
+from lessonkit.samples.write import sample_data, write_samples
 
 ALL = [(domain, label) for domain, labels in DOMAINS.items() for label in labels]
 

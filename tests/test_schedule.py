@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, OneCycleLR
 
-from lessonkit.schedule import Schedule, one_cycle, sgdr, sweep
+from lessonkit.train.schedule import Schedule, one_cycle, sgdr, sweep
 
 
 def optimizer(*lrs):

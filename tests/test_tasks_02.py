@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessonkit import ImageData, Learner, one_cycle, sgdr, spread_lrs
-from lessonkit.exercises import Exercise
-from lessonkit.task import Again
-from lessonkit.tasks_02 import TASKS, check_ends, check_falls, check_run, check_updates, check_votes
+from lessonkit.lab.exercises import Exercise
+from lessonkit.lab.task import Again
+from lessonkit.lab.tasks_02 import TASKS, check_ends, check_falls, check_run, check_updates, check_votes
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -107,7 +107,7 @@ def test_voters_are_asked_anew(data, monkeypatch):
     learn.fit(sgdr(2, 2), lr=1e-6, snapshots=True, progress=False)
     with pytest.raises(Again, match="0.8 together"):
         check_votes(learn, None)
-    monkeypatch.setattr("lessonkit.tasks_02._GOAL", 0.1)
+    monkeypatch.setattr("lessonkit.lab.tasks_02._GOAL", 0.1)
     with pytest.raises(Again, match="agree add nothing"):
         check_votes(learn, None)
     learn.fit(sgdr(61, 1), lr=1e-6, snapshots=True, progress=False)

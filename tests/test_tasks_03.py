@@ -8,10 +8,10 @@ from hypothesis import given as drawn
 from hypothesis import settings
 
 from lessonkit import ImageData, Learner, sgdr, spread_lrs
-from lessonkit import tasks_03
-from lessonkit.exercises import TASKS, Exercise
-from lessonkit.tasks_03 import check_late, check_own, check_rescued, check_spread, check_still
-from lessonkit.train import TrainingError
+from lessonkit.lab import tasks_03
+from lessonkit.lab.exercises import TASKS, Exercise
+from lessonkit.lab.tasks_03 import check_late, check_own, check_rescued, check_spread, check_still
+from lessonkit.train.loop import TrainingError
 
 RUNS = {
     (1, 1e-4): 0.5,

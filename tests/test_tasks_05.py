@@ -9,18 +9,9 @@ from hypothesis import strategies as st
 
 from lessonkit import PRESETS, Augment, ImageData, Learner, sgdr
 from lessonkit.evaluate import Answers
-from lessonkit.exercises import Exercise
-from lessonkit.tasks_05 import (
-    _FITS,
-    _MISFITS,
-    TASKS,
-    check_changed,
-    check_eight,
-    check_nine,
-    check_presets,
-    check_repaired,
-    count_turned,
-)
+from lessonkit.lab.exercises import Exercise
+from lessonkit.lab.tasks_05 import (TASKS, _FITS, _MISFITS, check_changed, check_eight, check_nine,
+                                    check_presets, check_repaired, count_turned)
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 

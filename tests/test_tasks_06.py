@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from lessonkit import ImageData, Learner, sgdr, write_samples
-from lessonkit.exercises import Exercise
-from lessonkit.task import Again
-from lessonkit.tasks_06 import (SIZES, TASKS, check_flattened, check_plan, check_sizes, check_switched,
-                                check_tiny, make_networks, sizes_taken)
+from lessonkit.lab.exercises import Exercise
+from lessonkit.lab.task import Again
+from lessonkit.lab.tasks_06 import (SIZES, TASKS, check_flattened, check_plan, check_sizes, check_switched,
+                                    check_tiny, make_networks, sizes_taken)
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 TAKEN = {"A": [64], "B": [16, 64, 128], "C": [64, 128]}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from lessonkit import ImageData, Learner, sgdr
 from lessonkit.evaluate import Answers
-from lessonkit.exercises import Exercise
-from lessonkit.tasks_07 import TASKS, check_beaten, check_doubt, check_gain, check_names, check_next
+from lessonkit.lab.exercises import Exercise
+from lessonkit.lab.tasks_07 import TASKS, check_beaten, check_doubt, check_gain, check_names, check_next
 
 LADDER = {"a new head": 0.2, "2. head": 0.7, "5. whole network": 0.95, "112 px": 0.97, "five looks": 0.96}
 

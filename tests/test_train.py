@@ -9,10 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lessonkit.optim import make_opt
-from lessonkit.schedule import one_cycle, sgdr
-from lessonkit.train import (CycleDone, History, OverfitWatch, StepDone, StopRequest, TrainingError, accuracy,
-                             evaluate, train_events)
+from lessonkit.train.optim import make_opt
+from lessonkit.train.schedule import one_cycle, sgdr
+from lessonkit.evaluate import accuracy, evaluate
+from lessonkit.train.history import History
+from lessonkit.train.loop import CycleDone, StepDone, TrainingError, train_events
+from lessonkit.train.stop import OverfitWatch, StopRequest
 
 
 def task(n=64, bs=16):

@@ -13,8 +13,10 @@ from torch.nn import functional as F
 from lessonkit import lr_find, sgdr
 from lessonkit.basics import cache_folder
 from lessonkit.evaluate import get_answers
-from lessonkit.train import evaluate, train_events, trial
-from lessonkit.update import MAX_SKIPPED, Updater, autocast, endless, loss_with, set_lrs, updates
+from lessonkit.evaluate import evaluate
+from lessonkit.train.loop import train_events, trial
+from lessonkit.device import autocast
+from lessonkit.train.update import MAX_SKIPPED, Updater, endless, loss_with, set_lrs, updates
 
 
 def net():

@@ -16,17 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from traitlets import TraitError
 
-from lessonkit.augment import PRESETS
-from lessonkit.data import ImageData
-from lessonkit.learner import Learner
-from lessonkit.monitor import picture_of
-from lessonkit.optim import spread_lrs
+from lessonkit.images.augment import PRESETS
+from lessonkit.images.data import ImageData
+from lessonkit.train.learner import Learner
+from lessonkit.widgets.monitor import picture_of
+from lessonkit.train.optim import spread_lrs
 from lessonkit.plot import _loss_limits, format_lr
-from lessonkit.schedule import sgdr
-from lessonkit.suggest import LRFind
-from lessonkit.train import History, TrainingError
-from lessonkit.widget import read_esm, read_static
-from lessonkit.widgets import AugmentPreview, Bet, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor
+from lessonkit.train.schedule import sgdr
+from lessonkit.train.suggest import LRFind
+from lessonkit.train.history import History
+from lessonkit.train.loop import TrainingError
+from lessonkit.widgets.base import read_esm, read_static
+from lessonkit.widgets import (AugmentPreview, Bet, LRPicker, LayerGroups, Replay, ScheduleExplorer,
+                               TrainMonitor)
 
 JS = Path(__file__).parent / "js"
 STATIC = Path(__file__).parents[1] / "lessonkit" / "static"
@@ -297,7 +299,7 @@ def test_a_monitored_run_is_the_same_run(colours):
     for watched in (False, True):
         learn = Learner(ImageData(colours, size=32, bs=8, progress=False), "resnet10", weights=None)
         if watched:
-            monitor, panel, explorer = TrainMonitor(learn), LayerGroups(learn), ScheduleExplorer(learn)
+            monitor, *_ = TrainMonitor(learn), LayerGroups(learn), ScheduleExplorer(learn)
         history = learn.fit(sgdr(2, 1), lr=1e-3, progress=False)
         runs.append((history.losses, state_of(learn)))
     assert runs[0][0] == runs[1][0] and same(runs[0][1], runs[1][1])

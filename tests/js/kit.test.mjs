@@ -1,15 +1,15 @@
 // The parts of the widgets that draw nothing: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clamp, formatCount, formatLr, formatNumber, formatTime, linearTicks, logTicks, nearest, path, roundLr, scale } from "../../lessonkit/static/kit.js";
-import { disagree, grid, lossLimits, valueAt } from "../../lessonkit/static/lr_picker.js";
-import { bounds, cycles, lrAt, summary } from "../../lessonkit/static/schedule_explorer.js";
-import { meaning, spread } from "../../lessonkit/static/layer_groups.js";
-import { key, nearestSheet } from "../../lessonkit/static/augment_preview.js";
-import { countUpTo, lossTop, place, upTo } from "../../lessonkit/static/run.js";
-import { buttons } from "../../lessonkit/static/train_monitor.js";
-import { playedTo } from "../../lessonkit/static/replay.js";
-import { verdict } from "../../lessonkit/static/bet.js";
+import { clamp, formatCount, formatLr, formatNumber, formatTime, linearTicks, logTicks, nearest, path, roundLr, scale } from "../../lessonkit/widgets/kit.js";
+import { disagree, grid, lossLimits, valueAt } from "../../lessonkit/widgets/lr_picker.js";
+import { bounds, cycles, lrAt, summary } from "../../lessonkit/widgets/schedule_explorer.js";
+import { meaning, spread } from "../../lessonkit/widgets/layer_groups.js";
+import { key, nearestSheet } from "../../lessonkit/widgets/augment_preview.js";
+import { countUpTo, lossTop, place, upTo } from "../../lessonkit/widgets/run.js";
+import { buttons } from "../../lessonkit/widgets/train_monitor.js";
+import { playedTo } from "../../lessonkit/widgets/replay.js";
+import { verdict } from "../../lessonkit/widgets/bet.js";
 
 test("numbers are written as people write them", () => {
   assert.deepEqual([3.2e-4, 0.01, 1e-5, 0, 0.0012, 12, 1e-7].map(formatLr), ["3.2e-4", "0.01", "1e-5", "0", "0.0012", "12", "1e-7"]);
