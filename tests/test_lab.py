@@ -19,7 +19,7 @@ from lessonkit.widgets import (AugmentPreview, Bet, LRPicker, LayerGroups, Repla
                                TrainMonitor)
 data = ImageData("sample:side_on", size=32, progress=False)
 learn = Learner(data, "resnet10", weights=None)"""
-FOUND = """from lessonkit.suggest import LRFind
+FOUND = """from lessonkit.train import LRFind
 lrs = [10 ** (-6 + k / 12) for k in range(80)]
 found = LRFind(tuple(lrs), tuple(2 / (1 + (lr / 0.01) ** 1.2) + 40 * max(0, lr - 0.5) for lr in lrs), stopped="diverged")"""
 
