@@ -1,4 +1,5 @@
 """Reads settings.ini, the one place where the package is described."""
+
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -24,7 +25,11 @@ setup(
     extras_require={"dev": cfg["dev_requirements"].split(), "bench": cfg["bench_requirements"].split()},
     packages=[*find_packages(include=["lessonkit", "lessonkit.*"]), "lessonkit.lessons"],
     package_dir={"lessonkit": "lessonkit", "lessonkit.lessons": "nbs/lessons"},
-    package_data={"lessonkit": ["static/*"], "lessonkit.widgets": ["*.js", "*.css"], "lessonkit.lessons": ["*.ipynb", "*.json"]},
+    package_data={
+        "lessonkit": ["static/*"],
+        "lessonkit.widgets": ["*.js", "*.css"],
+        "lessonkit.lessons": ["*.ipynb", "*.json"],
+    },
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=[
         f"Development Status :: {STATUS[cfg['status']]}",

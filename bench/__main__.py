@@ -1,4 +1,5 @@
 """`python -m bench [NAME ...]`: run benchmarks beside the peers, print what came out, write it as JSON."""
+
 import argparse
 import importlib
 import json
@@ -12,27 +13,49 @@ from lessonkit.basics import keep_freed_memory
 
 from . import common
 
-MODULES = {"import": "imports", "loop": "loop", "find": "find", "suggest": "suggest", "data": "data", "head": "head",
-           "recipe": "recipe", "widgets": "widgets", "gpu": "gpu"}
+MODULES = {
+    "import": "imports",
+    "loop": "loop",
+    "find": "find",
+    "suggest": "suggest",
+    "data": "data",
+    "head": "head",
+    "recipe": "recipe",
+    "widgets": "widgets",
+    "gpu": "gpu",
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
     "The options, which every benchmark gets."
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME",
-                        help=f"what to measure: {' '.join(MODULES)} (default: all; gpu only where there is "
-                             "one)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"what to measure: {' '.join(MODULES)} (default: all; gpu only where there is one)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
-    parser.add_argument("--photos", type=Path, default=common.ROOT.parent / "shared", metavar="FOLDER",
-                        help="where data/cats_dogs, data/rsscn7 and weights/*.pth are (default: ../shared)")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of every race (default: each "
-                                                                "benchmark's own)")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        default=common.ROOT.parent / "shared",
+        metavar="FOLDER",
+        help="where data/cats_dogs, data/rsscn7 and weights/*.pth are (default: ../shared)",
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="rounds of every race (default: each benchmark's own)"
+    )
     parser.add_argument("--case", default="", metavar="TEXT", help="only the cases with TEXT in their name")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: each "
-                                                                 "benchmark's own)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of torch (default: each benchmark's own)"
+    )
     parser.add_argument("--device", help="for gpu: cpu runs the same code without a GPU")
-    parser.add_argument("--quick", action="store_true", help="small sizes and two rounds: shows that it "
-                                                             "runs, measures nothing")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="small sizes and two rounds: shows that it runs, measures nothing",
+    )
     return parser
 
 
@@ -40,7 +63,9 @@ def chosen(names: list[str]) -> list[str]:
     "The benchmarks to run. SystemExit for an unknown one."
     unknown = [n for n in names if n not in MODULES]
     if unknown:
-        raise SystemExit(f"python -m bench: no benchmark {', '.join(unknown)}; there are {', '.join(MODULES)}")
+        raise SystemExit(
+            f"python -m bench: no benchmark {', '.join(unknown)}; there are {', '.join(MODULES)}"
+        )
     return names or [n for n in MODULES if n != "gpu" or torch.cuda.is_available()]
 
 
@@ -48,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     "Run the command; 1 where a target is missed."
     argv = sys.argv[1:] if argv is None else argv
     options = build_parser().parse_args(argv)
-    keep_freed_memory()                                            # for the peers as well
+    keep_freed_memory()  # for the peers as well
     results = {}
     for name in chosen(options.names):
         module = importlib.import_module(f".{MODULES[name]}", __package__)
@@ -60,10 +85,16 @@ def main(argv: list[str] | None = None) -> int:
             text = common.table(name, results[name])
         print(text, flush=True)
     if options.json:
-        content = {"machine": common.machine(), "command": "python -m bench " + shlex.join(argv), "results": results}
+        content = {
+            "machine": common.machine(),
+            "command": "python -m bench " + shlex.join(argv),
+            "results": results,
+        }
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return int(any(r["met"] is False for found in results.values() for r in found["rows"]) and not options.quick)
+    return int(
+        any(r["met"] is False for found in results.values() for r in found["rows"]) and not options.quick
+    )
 
 
 if __name__ == "__main__":

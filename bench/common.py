@@ -1,4 +1,5 @@
 """Contestants side by side in one run, and what came out as rows."""
+
 import datetime
 import gc
 import importlib
@@ -20,7 +21,16 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("torch", "torchvision", "numpy", "pillow", "fastai", "lightning", "torch-lr-finder", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "fastai",
+    "lightning",
+    "torch-lr-finder",
+    "scikit-learn",
+)
 
 
 class Skip(Exception):
@@ -39,8 +49,10 @@ def photos(options, *parts: str) -> Path:
     "A file or folder among the photos and weights. Skip where it is absent."
     path = Path(options.photos).joinpath(*parts)
     if not path.exists():
-        raise Skip(f"needs {'/'.join(parts)} in {options.photos}, which is not there: give another place "
-                   "with --photos")
+        raise Skip(
+            f"needs {'/'.join(parts)} in {options.photos}, which is not there: give another place "
+            "with --photos"
+        )
     return path
 
 
@@ -49,6 +61,7 @@ class Row:
     """What one contestant took. seconds: the median; ratio: the median of its time over the reference's,
     taken round by round, low and high the 10th and 90th percentile of these; target: such as "<= 1.01", of
     the ratio, and whether it is met (None: no target)."""
+
     case: str
     name: str
     unit: str
@@ -63,7 +76,9 @@ class Row:
     note: str = ""
 
 
-def race(contestants: dict[str, Callable], rounds: int, warmup: int = 1) -> tuple[dict[str, list[float]], dict[str, str]]:
+def race(
+    contestants: dict[str, Callable], rounds: int, warmup: int = 1
+) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Let the contestants run in turns, the order rotated in each round: (seconds of every round by name, why
     by name for those that are skipped).
 
@@ -102,29 +117,57 @@ def met(value: float, target: str) -> bool | None:
     return value <= float(limit) if sign == "<=" else value >= float(limit)
 
 
-def rows(case: str, times: dict[str, list[float]], reference: str, unit: str, per: int = 1,
-         targets: dict[str, str] | None = None, notes: dict[str, str] | None = None) -> list[Row]:
+def rows(
+    case: str,
+    times: dict[str, list[float]],
+    reference: str,
+    unit: str,
+    per: int = 1,
+    targets: dict[str, str] | None = None,
+    notes: dict[str, str] | None = None,
+) -> list[Row]:
     "A row for each contestant; `per`: steps or pictures in a round, by which the seconds are divided."
     result, targets, notes = [], targets or {}, notes or {}
     for name, seconds in times.items():
         seconds = np.array(seconds)
-        row = Row(case, name, unit, float(np.median(seconds)) / per, rounds=len(seconds), note=notes.get(name, ""))
+        row = Row(
+            case, name, unit, float(np.median(seconds)) / per, rounds=len(seconds), note=notes.get(name, "")
+        )
         if reference in times:
             ratios = seconds / np.array(times[reference])
             low, ratio, high = np.percentile(ratios, [10, 50, 90]).tolist()
             target = targets.get(name, "")
-            row = Row(**asdict(row) | dict(ratio=ratio, low=low, high=high, reference=reference, target=target,
-                                           met=met(ratio, target)))
+            row = Row(
+                **asdict(row)
+                | dict(
+                    ratio=ratio,
+                    low=low,
+                    high=high,
+                    reference=reference,
+                    target=target,
+                    met=met(ratio, target),
+                )
+            )
         result.append(row)
     return result
 
 
-def compare(case: str, contestants: dict[str, Callable], rounds: int, reference: str, unit: str, per: int = 1,
-            targets: dict[str, str] | None = None, warmup: int = 1) -> dict:
+def compare(
+    case: str,
+    contestants: dict[str, Callable],
+    rounds: int,
+    reference: str,
+    unit: str,
+    per: int = 1,
+    targets: dict[str, str] | None = None,
+    warmup: int = 1,
+) -> dict:
     "Race, and the result as a benchmark returns it: rows and what was skipped."
     times, skipped = race(contestants, rounds, warmup)
     found = rows(case, times, reference, unit, per, targets)
-    ratios = ", ".join(f"{r.name} {r.ratio:.3f}x" for r in found if r.ratio is not None and r.name != reference)
+    ratios = ", ".join(
+        f"{r.name} {r.ratio:.3f}x" for r in found if r.ratio is not None and r.name != reference
+    )
     print(f"{case}: {ratios}", file=sys.__stderr__, flush=True)
     return result(found, {f"{case}: {k}": v for k, v in skipped.items()})
 
@@ -136,8 +179,10 @@ def result(found: list[Row], skipped: dict[str, str] | None = None) -> dict:
 
 def merged(results: list[dict]) -> dict:
     "Several results as one."
-    return {"rows": [r for one in results for r in one["rows"]],
-            "skipped": {k: v for one in results for k, v in one["skipped"].items()}}
+    return {
+        "rows": [r for one in results for r in one["rows"]],
+        "skipped": {k: v for one in results for k, v in one["skipped"].items()},
+    }
 
 
 @contextmanager
@@ -191,16 +236,25 @@ def machine() -> dict:
         except importlib.metadata.PackageNotFoundError:
             pass
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"cores": len(os.sched_getaffinity(0)), "cpu": _cpu(), "vector_unit": torch.backends.cpu.get_cpu_capability(),
-            "ram_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9), "gpu": gpu,
-            "threads": torch.get_num_threads(), "python": platform.python_version(), "versions": versions,
-            "date": datetime.date.today().isoformat()}
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu": _cpu(),
+        "vector_unit": torch.backends.cpu.get_cpu_capability(),
+        "ram_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "gpu": gpu,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 def _cpu() -> str:
     "The family of the processor."
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
 
 
 def table(name: str, found: dict) -> str:
@@ -208,10 +262,27 @@ def table(name: str, found: dict) -> str:
     head = ("case", "who", "median", "unit", "ratio", "10%-90%", "to", "target", "met")
     lines = [head]
     for r in found["rows"]:
-        ratio, spread = ("", "") if r["ratio"] is None else (f"{r['ratio']:.3g}x" if r["ratio"] >= 10 else f"{r['ratio']:.3f}x",
-                                                             f"{r['low']:.3f}-{r['high']:.3f}")
-        lines.append((r["case"], r["name"], _seconds(r["seconds"]), r["unit"], ratio, spread, r["reference"], r["target"],
-                      {True: "yes", False: "NO", None: ""}[r["met"]]))
+        ratio, spread = (
+            ("", "")
+            if r["ratio"] is None
+            else (
+                f"{r['ratio']:.3g}x" if r["ratio"] >= 10 else f"{r['ratio']:.3f}x",
+                f"{r['low']:.3f}-{r['high']:.3f}",
+            )
+        )
+        lines.append(
+            (
+                r["case"],
+                r["name"],
+                _seconds(r["seconds"]),
+                r["unit"],
+                ratio,
+                spread,
+                r["reference"],
+                r["target"],
+                {True: "yes", False: "NO", None: ""}[r["met"]],
+            )
+        )
     widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
     text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines]
     notes = [f"  {r['case']}, {r['name']}: {r['note']}" for r in found["rows"] if r["note"]]
@@ -220,7 +291,5 @@ def table(name: str, found: dict) -> str:
 
 
 def _seconds(s: float) -> str:
-    for scale, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if abs(s) >= scale:
-            break
+    scale, unit = next((p for p in ((1, "s"), (1e-3, "ms")) if abs(s) >= p[0]), (1e-6, "us"))
     return f"{s / scale:.4g} {unit}"

@@ -1,5 +1,6 @@
 """From a folder of photos to batches that a network can learn from: read, cut to size, augmented,
 normalised."""
+
 import os
 import shutil
 import tempfile
@@ -13,8 +14,10 @@ from .common import compare, merged, met, photos, threads
 from .peers import fastai_dls, torchvision_dl
 
 BS = 32
-TARGETS = {"first epoch": {"torchvision": ">= 1.8", "fastai": ">= 4"},
-           "later epochs": {"torchvision": ">= 12", "fastai": ">= 25"}}
+TARGETS = {
+    "first epoch": {"torchvision": ">= 1.8", "fastai": ">= 4"},
+    "later epochs": {"torchvision": ">= 12", "fastai": ">= 25"},
+}
 
 
 def epoch(dl) -> int:
@@ -24,8 +27,12 @@ def epoch(dl) -> int:
 
 class FreshCache:
     "Makes each `ImageData` decode everything anew: a cache folder of its own, removed with it."
+
     def __enter__(self):
-        self.before, self.folder = os.environ.get("LESSONKIT_CACHE"), tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.before, self.folder = (
+            os.environ.get("LESSONKIT_CACHE"),
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True),
+        )
         os.environ["LESSONKIT_CACHE"] = self.folder.name
         return self
 
@@ -40,10 +47,12 @@ def ours(folder, size: int, first: bool):
     "first: the check of all files and the decoding are part of it."
     make = lambda: ImageData(folder, size=size, augment="side_on", bs=BS, progress=False)
     if first:
+
         def go():
             with FreshCache():
                 data = make()
                 epoch(data.train_dl()), epoch(data.valid_dl())
+
         return go
     dl = make().train_dl()
     epoch(dl)
@@ -52,10 +61,12 @@ def ours(folder, size: int, first: bool):
 
 def torchvision(folder, size: int, first: bool, workers: int):
     if first:
-        return lambda: [epoch(torchvision_dl(folder / split, size, BS, workers, split == "train"))
-                        for split in ("train", "valid")]
+        return lambda: [
+            epoch(torchvision_dl(folder / split, size, BS, workers, split == "train"))
+            for split in ("train", "valid")
+        ]
     dl = torchvision_dl(folder / "train", size, BS, workers)
-    epoch(dl)                                                      # the workers are there, the files are read
+    epoch(dl)  # the workers are there, the files are read
     return lambda: epoch(dl)
 
 
@@ -90,6 +101,7 @@ def some_photos(folder: Path, target: Path, n: int) -> Path:
 def enlarged(folder: Path, target: Path) -> Path:
     "The same photos at 500 x 375 px (or upright), a common size of small photos; encoded anew as JPEG."
     from PIL import Image
+
     for file in folder.rglob("*.jpg"):
         with Image.open(file) as im:
             size = (500, 375) if im.width >= im.height else (375, 500)
@@ -116,7 +128,10 @@ def run(options) -> dict:
     with threads(options.threads or min(2, os.cpu_count() or 1)), tempfile.TemporaryDirectory() as temporary:
         if options.quick:
             folder = some_photos(folder, Path(temporary) / "photos", 20)
-        n = {"first epoch": len(list(folder.glob("*/*/*"))), "later epochs": len(list(folder.glob("train/*/*")))}
+        n = {
+            "first epoch": len(list(folder.glob("*/*/*"))),
+            "later epochs": len(list(folder.glob("train/*/*"))),
+        }
         cases = [(64, "")] if options.quick else [(128, ""), (128, " from 500x375"), (64, ""), (224, "")]
         for (size, large), (when, targets) in product(cases, TARGETS.items()):
             case, source = f"{size} px{large}, {when}", folder
@@ -127,6 +142,13 @@ def run(options) -> dict:
                 if not source.exists():
                     enlarged(folder, source)
             rounds = options.rounds or (2 if options.quick else 3 if when == "first epoch" else 5)
-            found = compare(case, contestants(source, size, when == "first epoch"), rounds, "lessonkit", "a picture", n[when])
+            found = compare(
+                case,
+                contestants(source, size, when == "first epoch"),
+                rounds,
+                "lessonkit",
+                "a picture",
+                n[when],
+            )
             results.append(with_best_targets(found, targets if size == 128 else {}))
     return merged(results)

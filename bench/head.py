@@ -1,4 +1,5 @@
 """An epoch of head training on a frozen body, and which precision and memory format suit a CPU."""
+
 import os
 import statistics
 import tempfile
@@ -10,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit.train.loop import EpochDone
 from lessonkit.device import autocast, to_device
+from lessonkit.train.loop import EpochDone
 
 from .common import Row, Skip, alone, compare, merged, met, peer, photos, result, rows, threads
 from .data import BS, FreshCache, some_photos, with_best_targets
@@ -25,7 +26,12 @@ def ours(folder, weights, later: int) -> list[float]:
     "Seconds of the first epoch, from the folder on with an empty cache, and of `later` more."
     seconds, began = [], time.perf_counter()
     with FreshCache():
-        learn = Learner(ImageData(folder, size=SIZE, augment="side_on", bs=BS, progress=False), ARCH, weights=weights, device="cpu")
+        learn = Learner(
+            ImageData(folder, size=SIZE, augment="side_on", bs=BS, progress=False),
+            ARCH,
+            weights=weights,
+            device="cpu",
+        )
         for _ in range(1 + later):
             learn.fit(sgdr(1), LR)
             seconds.append(time.perf_counter() - began)
@@ -35,7 +41,7 @@ def ours(folder, weights, later: int) -> list[float]:
 
 def fastai(folder, weights, later: int, workers: int) -> list[float]:
     "The same of a frozen `vision_learner`."
-    peer("fastai.vision.all")                                      # not on the clock
+    peer("fastai.vision.all")  # not on the clock
     seconds, began = [], time.perf_counter()
     learn = fastai_learner(fastai_dls(folder, SIZE, BS, workers), ARCH, weights)
     for _ in range(1 + later):
@@ -51,7 +57,7 @@ def epochs(folder, weights, n_threads: int, rounds: int, later: int) -> list[dic
     first, others, skipped = {name: [] for name in who}, {name: [] for name in who}, {}
     for k in range(rounds):
         names = list(first)
-        for name in names[k % len(names):] + names[:k % len(names)]:
+        for name in names[k % len(names) :] + names[: k % len(names)]:
             try:
                 one, *more = alone(n_threads, who[name][0], folder, weights, later, **who[name][1])
             except Skip as e:
@@ -60,8 +66,12 @@ def epochs(folder, weights, n_threads: int, rounds: int, later: int) -> list[dic
                 continue
             first[name].append(one), others[name].append(statistics.median(more))
     n = sum(1 for _ in (folder / "train").glob("*/*"))
-    return [with_best_targets(result(rows(f"{ARCH} {SIZE} px, {when}", times, "lessonkit", "a picture", n), skipped), TARGET)
-            for when, times in (("first epoch", first), ("later epochs", others))]
+    return [
+        with_best_targets(
+            result(rows(f"{ARCH} {SIZE} px, {when}", times, "lessonkit", "a picture", n), skipped), TARGET
+        )
+        for when, times in (("first epoch", first), ("later epochs", others))
+    ]
 
 
 def one_pass(folder) -> float:
@@ -85,12 +95,19 @@ def probe(folder) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+
     learn = Learner(ImageData(folder, size=SIZE, augment="none", bs=BS, progress=False), device="cpu")
     learn.model.eval()
     with torch.inference_mode():
-        (x, y), (x_valid, y_valid) = ([torch.cat(parts).numpy() for parts in zip(*((learn.model.features(xb), yb) for xb, yb in dl))]
-                                      for dl in (learn.train_dl, learn.valid_dl))
-    score = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)).fit(x, y).score(x_valid, y_valid)
+        (x, y), (x_valid, y_valid) = (
+            [torch.cat(parts).numpy() for parts in zip(*((learn.model.features(xb), yb) for xb, yb in dl))]
+            for dl in (learn.train_dl, learn.valid_dl)
+        )
+    score = (
+        make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+        .fit(x, y)
+        .score(x_valid, y_valid)
+    )
     return score, (score * (1 - score) / len(y_valid)) ** 0.5
 
 
@@ -114,21 +131,40 @@ def limit(folder, n_threads: int) -> dict:
     training pictures through the body."""
     case, unit = f"efficientnet_lite0 {SIZE} px, folder to linear probe", alone(n_threads, one_pass, folder)
     score, error = alone(n_threads, probe, folder)
-    found, skipped = [Row(case, "one pass", "s", unit, 1.0, 1.0, 1.0, "one pass", note=f"the probe has {score:.4f}")], {}
+    found, skipped = (
+        [Row(case, "one pass", "s", unit, 1.0, 1.0, 1.0, "one pass", note=f"the probe has {score:.4f}")],
+        {},
+    )
     for augment in ("none", "side_on"):
         seconds, best = alone(n_threads, to_level, folder, score - error, augment)
         if seconds is None:
-            skipped[f"lessonkit, augment {augment}"] = f"best of six epochs {best:.4f}, the probe has {score:.4f}"
+            skipped[f"lessonkit, augment {augment}"] = (
+                f"best of six epochs {best:.4f}, the probe has {score:.4f}"
+            )
             continue
         ratio = seconds / unit
-        found.append(Row(case, f"lessonkit, augment {augment}", "s", seconds, ratio, ratio, ratio, "one pass", target=LIMIT,
-                         met=met(ratio, LIMIT), note=f"to {score - error:.4f}; best of six epochs {best:.4f}"))
+        found.append(
+            Row(
+                case,
+                f"lessonkit, augment {augment}",
+                "s",
+                seconds,
+                ratio,
+                ratio,
+                ratio,
+                "one pass",
+                target=LIMIT,
+                met=met(ratio, LIMIT),
+                note=f"to {score - error:.4f}; best of six epochs {best:.4f}",
+            )
+        )
     return result(found, skipped)
 
 
 def network(arch: str, dtype: str, layout: torch.memory_format, frozen: bool, bs: int):
     "A pass over one batch of noise: forward only where frozen, else a whole step."
     from torchvision import models
+
     torch.manual_seed(0)
     model = models.get_model(arch).to(memory_format=layout)
     xb, yb = torch.randn(bs, 3, SIZE, SIZE).to(memory_format=layout), torch.randint(0, 1000, (bs,))
@@ -143,6 +179,7 @@ def network(arch: str, dtype: str, layout: torch.memory_format, frozen: bool, bs
                 opt.zero_grad()
                 loss.backward()
                 opt.step()
+
     return go
 
 
@@ -152,11 +189,19 @@ def formats(options) -> list[dict]:
     for arch in ("resnet34", "mobilenet_v2"):
         for frozen, what in ((True, "frozen inference"), (False, "training step")):
             case = f"{arch} {SIZE} px, {what}"
-            ways = {f"{dtype}{', channels_last' if layout == torch.channels_last else ''}":
-                    partial(network, arch, dtype, layout, frozen, bs)
-                    for dtype in ("fp32", "bf16") for layout in (torch.contiguous_format, torch.channels_last)}
+            ways = {
+                f"{dtype}{', channels_last' if layout == torch.channels_last else ''}": partial(
+                    network, arch, dtype, layout, frozen, bs
+                )
+                for dtype in ("fp32", "bf16")
+                for layout in (torch.contiguous_format, torch.channels_last)
+            }
             if options.case in case:
-                results.append(compare(case, ways, options.rounds or (1 if options.quick else 7), "fp32", "a picture", bs))
+                results.append(
+                    compare(
+                        case, ways, options.rounds or (1 if options.quick else 7), "fp32", "a picture", bs
+                    )
+                )
     return results
 
 
@@ -169,7 +214,13 @@ def run(options) -> dict:
         if options.quick:
             folder = some_photos(folder, Path(temporary) / "photos", 20)
         if options.case in f"{ARCH} {SIZE} px, first epoch, later epochs":
-            results += epochs(folder, weights, n_threads, options.rounds or (1 if options.quick else 3), 1 if options.quick else 2)
+            results += epochs(
+                folder,
+                weights,
+                n_threads,
+                options.rounds or (1 if options.quick else 3),
+                1 if options.quick else 2,
+            )
         if options.case in f"efficientnet_lite0 {SIZE} px, folder to linear probe":
             results.append(limit(folder, n_threads))
         results += formats(options)

@@ -1,5 +1,6 @@
 """A step of the loop, with its progress bar, its record and its schedule, against a bare loop on the same
 batches."""
+
 import logging
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,7 @@ LR = 1e-3
 
 class Loader:
     "The same batches in every epoch."
+
     def __init__(self, batches: list):
         self.batches = batches
 
@@ -33,6 +35,7 @@ class Loader:
 class Case:
     """A network and its batches; opt: of torch, with torch's own defaults but for lr, momentum and weight
     decay."""
+
     name: str
     model: Callable[[], nn.Module]
     opt: str
@@ -57,21 +60,31 @@ def mlp() -> nn.Module:
 
 def resnet18() -> nn.Module:
     from torchvision.models import resnet18
+
     return resnet18(num_classes=10)
 
 
 def batches(n: int, bs: int, *shape: int) -> Loader:
     "`n` batches of noise with labels."
     g = torch.Generator().manual_seed(0)
-    return Loader([(torch.randn(bs, *shape, generator=g), torch.randint(0, 10, (bs,), generator=g)) for _ in range(n)])
+    return Loader(
+        [(torch.randn(bs, *shape, generator=g), torch.randint(0, 10, (bs,), generator=g)) for _ in range(n)]
+    )
 
 
 def cases(quick: bool) -> list[Case]:
     "What is trained: a network so small that the loop shows, and a real one."
     small, large = (20, 2) if quick else (500, 24)
-    vectors, pictures = (batches(small, 64, 64), batches(1, 64, 64)), (batches(large, 32, 3, 64, 64), batches(1, 32, 3, 64, 64))
-    return [Case("MLP, SGD", mlp, "sgd", *vectors), Case("MLP, AdamW", mlp, "adamw", *vectors),
-            Case("resnet18 64 px, SGD", resnet18, "sgd", *pictures), Case("resnet18 64 px, AdamW", resnet18, "adamw", *pictures)]
+    vectors, pictures = (
+        (batches(small, 64, 64), batches(1, 64, 64)),
+        (batches(large, 32, 3, 64, 64), batches(1, 32, 3, 64, 64)),
+    )
+    return [
+        Case("MLP, SGD", mlp, "sgd", *vectors),
+        Case("MLP, AdamW", mlp, "adamw", *vectors),
+        Case("resnet18 64 px, SGD", resnet18, "sgd", *pictures),
+        Case("resnet18 64 px, AdamW", resnet18, "adamw", *pictures),
+    ]
 
 
 def bare_steps(model: nn.Module, opt, train_dl) -> None:
@@ -95,11 +108,14 @@ def bare(case: Case):
         with torch.no_grad():
             for xb, yb in case.valid_dl:
                 F.cross_entropy(model(xb), yb).item()
+
     return go
 
 
 def ours(case: Case):
-    learn = Learner((case.train_dl, case.valid_dl), case.seeded(), opt=case.opt, device="cpu", precision="fp32")
+    learn = Learner(
+        (case.train_dl, case.valid_dl), case.seeded(), opt=case.opt, device="cpu", precision="fp32"
+    )
 
     return lambda: learn.fit(sgdr(1), LR)
 
@@ -107,15 +123,23 @@ def ours(case: Case):
 def fastai(case: Case):
     "fastai's Learner with its recorder, its progress bar and its one-cycle schedule."
     peer("fastai.basics")
+    import fastai.callback.progress
+    import fastai.callback.schedule  # noqa: F401
     from fastai.basics import DataLoaders
     from fastai.learner import Learner as FastLearner
     from fastai.metrics import accuracy
     from fastai.optimizer import SGD, Adam
-    import fastai.callback.progress
-    import fastai.callback.schedule  # noqa: F401
+
     opt = partial(SGD, mom=0.9) if case.opt == "sgd" else Adam
-    learn = FastLearner(DataLoaders(case.train_dl, case.valid_dl, device="cpu"), case.seeded(), nn.CrossEntropyLoss(),
-                        opt_func=opt, lr=LR, wd=0.01, metrics=accuracy)
+    learn = FastLearner(
+        DataLoaders(case.train_dl, case.valid_dl, device="cpu"),
+        case.seeded(),
+        nn.CrossEntropyLoss(),
+        opt_func=opt,
+        lr=LR,
+        wd=0.01,
+        metrics=accuracy,
+    )
 
     return lambda: learn.fit_one_cycle(1, LR)
 
@@ -144,9 +168,18 @@ def lightning(case: Case, log: bool):
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, len(case.train_dl))
             return {"optimizer": opt, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    made, trainer = Module(), peer("lightning").Trainer(max_epochs=1, accelerator="cpu", devices=1, logger=False,
-                                                        num_sanity_val_steps=0, enable_checkpointing=False,
-                                                        enable_model_summary=False)
+    made, trainer = (
+        Module(),
+        peer("lightning").Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        ),
+    )
     return lambda: trainer.fit(made, case.train_dl, case.valid_dl)
 
 
@@ -156,9 +189,24 @@ def run(options) -> dict:
     with threads(options.threads or 1), terminal(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for case in (c for c in cases(options.quick) if options.case in c.name):
-            contestants = {"bare": partial(bare, case), "lessonkit": partial(ours, case), "fastai": partial(fastai, case),
-                           "lightning": partial(lightning, case, False), "lightning, loss logged": partial(lightning, case, True)}
+            contestants = {
+                "bare": partial(bare, case),
+                "lessonkit": partial(ours, case),
+                "fastai": partial(fastai, case),
+                "lightning": partial(lightning, case, False),
+                "lightning, loss logged": partial(lightning, case, True),
+            }
             target = "<= 1.00" if case.name.startswith("MLP") else "<= 1.01"
             rounds = options.rounds or (2 if options.quick else 15 if case.name.startswith("MLP") else 9)
-            results.append(compare(case.name, contestants, rounds, "bare", "a step", len(case.train_dl), {"lessonkit": target}))
+            results.append(
+                compare(
+                    case.name,
+                    contestants,
+                    rounds,
+                    "bare",
+                    "a step",
+                    len(case.train_dl),
+                    {"lessonkit": target},
+                )
+            )
     return merged(results)

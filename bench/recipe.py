@@ -4,6 +4,7 @@ once.
 The clock starts before the data set is looked at, and runs through the finder and every evaluation; imports
 do not count.
 """
+
 import os
 import tempfile
 import time
@@ -18,9 +19,13 @@ from .peers import fastai_dls, fastai_learner
 
 LEVEL, TARGET = 0.94, ">= 3"
 # Its defaults, and what made it quickest and best here, by its own documentation's means: see README.md.
-FASTAI = {"defaults": dict(bs=64, epochs=3, freeze_epochs=1, train_bn=True, channels_last=False),
-          "batch norm left alone": dict(bs=32, epochs=3, freeze_epochs=2, train_bn=False, channels_last=True),
-          "the same, no finder": dict(bs=32, epochs=3, freeze_epochs=2, train_bn=False, channels_last=True, lr=2e-3)}
+FASTAI = {
+    "defaults": dict(bs=64, epochs=3, freeze_epochs=1, train_bn=True, channels_last=False),
+    "batch norm left alone": dict(bs=32, epochs=3, freeze_epochs=2, train_bn=False, channels_last=True),
+    "the same, no finder": dict(
+        bs=32, epochs=3, freeze_epochs=2, train_bn=False, channels_last=True, lr=2e-3
+    ),
+}
 
 
 def ours(folder, arch: str, weights, size: int, quick: bool) -> list[tuple[float, float]]:
@@ -29,8 +34,14 @@ def ours(folder, arch: str, weights, size: int, quick: bool) -> list[tuple[float
     began, said = time.perf_counter(), {}
     short = dict(head_epochs=1, epochs=1, cycle_len=1) if quick else {}
     with FreshCache():
-        done = five_steps(ImageData(folder, size=size), arch, weights, device="cpu", **short,
-                          say=lambda text: said.setdefault(text.strip()[:2], time.perf_counter() - began))
+        done = five_steps(
+            ImageData(folder, size=size),
+            arch,
+            weights,
+            device="cpu",
+            **short,
+            say=lambda text: said.setdefault(text.strip()[:2], time.perf_counter() - began),
+        )
     points = []
     for step in (s for s in done.steps if s.histories):
         seconds = said[f"{step.number}."]
@@ -40,8 +51,19 @@ def ours(folder, arch: str, weights, size: int, quick: bool) -> list[tuple[float
     return points
 
 
-def fastai(folder, arch: str, weights, size: int, quick: bool, bs: int, epochs: int, freeze_epochs: int, train_bn: bool,
-           channels_last: bool, lr: float | None = None) -> list[tuple[float, float]]:
+def fastai(
+    folder,
+    arch: str,
+    weights,
+    size: int,
+    quick: bool,
+    bs: int,
+    epochs: int,
+    freeze_epochs: int,
+    train_bn: bool,
+    channels_last: bool,
+    lr: float | None = None,
+) -> list[tuple[float, float]]:
     "The same of fastai's lr_find (its valley; not called where `lr` is given) and fine_tune."
     peer("fastai.vision.all")
     began, points = time.perf_counter(), []
@@ -50,15 +72,17 @@ def fastai(folder, arch: str, weights, size: int, quick: bool, bs: int, epochs: 
     from fastai.vision.all import Callback
 
     class Clock(Callback):
-        order = 60                                                 # after the recorder, which has the metrics
+        order = 60  # after the recorder, which has the metrics
 
         def after_epoch(self):
             if not hasattr(self, "lr_finder"):
                 points.append((time.perf_counter() - began, float(self.recorder.values[-1][-1])))
-    with tempfile.TemporaryDirectory() as temporary:               # its finder writes a checkpoint
+
+    with tempfile.TemporaryDirectory() as temporary:  # its finder writes a checkpoint
         learn = fastai_learner(dls, arch, weights, train_bn=train_bn, path=temporary)
         if channels_last:
             from fastai.callback.channelslast import ChannelsLast
+
             learn.add_cb(ChannelsLast())
         lr = lr or learn.lr_find(num_it=20 if quick else 100, show_plot=False).valley
         learn.add_cb(Clock())
@@ -76,14 +100,30 @@ def judged(case: str, runs: dict[str, list[tuple[float, float]]]) -> list[Row]:
     best, found = {name: max(a for _, a in points) for name, points in runs.items()}, []
     for name, points in runs.items():
         level = min(best[name], best["lessonkit"])
-        seconds, note = until(points, level), f"to {level:.4f}; best {best[name]:.4f} after {until(points, best[name]):.0f} s"
+        seconds, note = (
+            until(points, level),
+            f"to {level:.4f}; best {best[name]:.4f} after {until(points, best[name]):.0f} s",
+        )
         if name == "lessonkit":
             found.append(Row(case, name, "s", seconds, note=note))
             continue
         ratio, low = seconds / until(runs["lessonkit"], level), level < LEVEL
-        target = "" if low or "no finder" in name else TARGET      # it is told what the others must find
-        found.append(Row(case, name, "s", seconds, ratio, ratio, ratio, "lessonkit", target=target,
-                         met=met(ratio, target) if target else None, note=note + (f"; {LEVEL} was not reached" if low else "")))
+        target = "" if low or "no finder" in name else TARGET  # it is told what the others must find
+        found.append(
+            Row(
+                case,
+                name,
+                "s",
+                seconds,
+                ratio,
+                ratio,
+                ratio,
+                "lessonkit",
+                target=target,
+                met=met(ratio, target) if target else None,
+                note=note + (f"; {LEVEL} was not reached" if low else ""),
+            )
+        )
     return found
 
 

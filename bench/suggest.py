@@ -7,6 +7,7 @@ the grid. A training whose loss is not finite counts as a guess; where a rule ha
 usual lr, 1e-3, is trained. The peers run through their own packages with their own defaults, on the same
 networks, optimizers and batches.
 """
+
 import argparse
 import contextlib
 import importlib.util
@@ -28,14 +29,14 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 from lessonkit import ImageData, build_model, layer_groups, lr_find, sgdr, unfreeze
 from lessonkit.nets.bodies import DEFAULT_ARCH
 from lessonkit.nets.classifier import ConcatPool, new_head, train_mode
-from lessonkit.train.optim import make_opt
 from lessonkit.samples.write import write_samples
+from lessonkit.train.optim import make_opt
 from lessonkit.train.suggest import RULES
 
 from .common import threads
 
 SEEDS = (0, 1, 2)
-GRID = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-10, 3))         # half decades, 1e-5 to 10
+GRID = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-10, 3))  # half decades, 1e-5 to 10
 NO_ANSWER = 1e-3  # the usual lr of all four libraries
 LIMIT = 1.0  # points of mean regret that our rule may have
 
@@ -44,6 +45,7 @@ LIMIT = 1.0  # points of mean regret that our rule may have
 class Task:
     """What is trained: `data(photos folder)` gives Tensors, `net(data)` a module; cycles: number and epochs
     of each."""
+
     name: str
     data: Callable
     net: Callable
@@ -55,6 +57,7 @@ class Task:
 @dataclass(frozen=True)
 class Tensors:
     "A data set in memory: inputs [n, ...] float32 and labels [n] int64, for training and validation."
+
     x: torch.Tensor
     y: torch.Tensor
     x_valid: torch.Tensor
@@ -65,13 +68,14 @@ class Tensors:
         return int(self.y.max()) + 1
 
 
-# ----------------------------------------------------------------------------------------------------------- pictures
+# -------------------------------------------------------------------------------------------- pictures
 
 
 @cache
 def digits(photos: Path) -> Tensors:
     "scikit-learn's 1,797 digits, [n, 1, 8, 8]: half to train on, half for validation."
     from sklearn.datasets import load_digits
+
     found = load_digits()
     order = np.random.default_rng(0).permutation(len(found.target))
     x = torch.tensor(found.images[order], dtype=torch.float32)[:, None] / 8 - 1
@@ -122,7 +126,7 @@ def features(photos: Path, name: str, arch: str, size: int = 96) -> Tensors:
     return Tensors(seen[0].clone(), data.y, seen[1].clone(), data.y_valid)
 
 
-# ----------------------------------------------------------------------------------------------------------- networks
+# -------------------------------------------------------------------------------------------- networks
 
 
 def head(data: Tensors) -> nn.Module:
@@ -136,8 +140,9 @@ def linear(data: Tensors) -> nn.Module:
 
 def mlp(data: Tensors) -> nn.Module:
     n = data.x[0].numel()
-    return nn.Sequential(nn.Flatten(), nn.Linear(n, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(),
-                         nn.Linear(64, data.n_classes))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(n, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, data.n_classes)
+    )
 
 
 def conv(n_in: int, n_out: int, norm: bool, stride: int) -> list[nn.Module]:
@@ -159,7 +164,9 @@ class Residual(nn.Module):
 
     def __init__(self, n: int):
         super().__init__()
-        self.inside = nn.Sequential(*conv(n, n, True, 1), nn.Conv2d(n, n, 3, 1, 1, bias=False), nn.BatchNorm2d(n))
+        self.inside = nn.Sequential(
+            *conv(n, n, True, 1), nn.Conv2d(n, n, 3, 1, 1, bias=False), nn.BatchNorm2d(n)
+        )
 
     def forward(self, x):
         return (x + self.inside(x)).relu()
@@ -167,8 +174,15 @@ class Residual(nn.Module):
 
 def resnet(data: Tensors) -> nn.Module:
     "Two residual blocks, pooled."
-    return nn.Sequential(*conv(data.x.shape[1], 16, True, 1), Residual(16), *conv(16, 32, True, 2), Residual(32),
-                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, data.n_classes))
+    return nn.Sequential(
+        *conv(data.x.shape[1], 16, True, 1),
+        Residual(16),
+        *conv(16, 32, True, 2),
+        Residual(32),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, data.n_classes),
+    )
 
 
 def squeezenet(data: Tensors, photos: Path) -> nn.Module:
@@ -185,36 +199,58 @@ def lite0(data: Tensors) -> nn.Module:
 
 def tasks(photos: Path) -> list[Task]:
     "Those that can be run: without the folder of photos, the ones on digits and drawn pictures."
-    plain, normed, above = partial(cnn, norm=False), partial(cnn, norm=True), partial(drawn, domain="top_down")
-    found = [Task("digits, linear", digits, linear, "sgd"),
-             Task("digits, MLP", digits, mlp, "sgd"),
-             Task("digits, MLP", digits, mlp, "adamw"),
-             Task("digits, plain CNN", digits, plain, "sgd"),
-             Task("digits, plain CNN", digits, plain, "adam"),
-             Task("digits, CNN with batch norm", digits, normed, "sgd"),
-             Task("digits, resnet", digits, resnet, "adamw", (1, 4)),
-             Task("drawn from the side, plain CNN", drawn, plain, "adamw", (2, 4)),
-             Task("drawn from the side, CNN with batch norm", drawn, normed, "adamw", (2, 4)),
-             Task("drawn from above, CNN with batch norm", above, normed, "adamw", (2, 4)),
-             Task("drawn from above, CNN with batch norm", above, normed, "sgd", (2, 4)),
-             Task("few from the side, frozen lite0", partial(features, name="side_on", arch=DEFAULT_ARCH), head, "adamw", bs=16),
-             Task("few from the side, whole lite0", few, lite0, "adamw", (1, 3), 16)]
+    plain, normed, above = (
+        partial(cnn, norm=False),
+        partial(cnn, norm=True),
+        partial(drawn, domain="top_down"),
+    )
+    found = [
+        Task("digits, linear", digits, linear, "sgd"),
+        Task("digits, MLP", digits, mlp, "sgd"),
+        Task("digits, MLP", digits, mlp, "adamw"),
+        Task("digits, plain CNN", digits, plain, "sgd"),
+        Task("digits, plain CNN", digits, plain, "adam"),
+        Task("digits, CNN with batch norm", digits, normed, "sgd"),
+        Task("digits, resnet", digits, resnet, "adamw", (1, 4)),
+        Task("drawn from the side, plain CNN", drawn, plain, "adamw", (2, 4)),
+        Task("drawn from the side, CNN with batch norm", drawn, normed, "adamw", (2, 4)),
+        Task("drawn from above, CNN with batch norm", above, normed, "adamw", (2, 4)),
+        Task("drawn from above, CNN with batch norm", above, normed, "sgd", (2, 4)),
+        Task(
+            "few from the side, frozen lite0",
+            partial(features, name="side_on", arch=DEFAULT_ARCH),
+            head,
+            "adamw",
+            bs=16,
+        ),
+        Task("few from the side, whole lite0", few, lite0, "adamw", (1, 3), 16),
+    ]
     return found + (photo_tasks(photos) if (photos / "data").is_dir() else [])
 
 
 def photo_tasks(photos: Path) -> list[Task]:
     "Heads on frozen pretrained bodies, a small network from nothing, and whole pretrained networks."
-    frozen = [Task(f"{name}, frozen {arch}", partial(features, name=name, arch=arch), head, opt)
-              for name, arch, opt in (("cats_dogs", "mobilenet_v2", "adamw"), ("cats_dogs", "squeezenet1_1", "sgd"),
-                                      ("rsscn7", "mobilenet_v2", "sgd"), ("rsscn7", "squeezenet1_1", "adamw"),
-                                      ("cats_dogs", DEFAULT_ARCH, "sgd"), ("rsscn7", DEFAULT_ARCH, "adamw"))]
+    frozen = [
+        Task(f"{name}, frozen {arch}", partial(features, name=name, arch=arch), head, opt)
+        for name, arch, opt in (
+            ("cats_dogs", "mobilenet_v2", "adamw"),
+            ("cats_dogs", "squeezenet1_1", "sgd"),
+            ("rsscn7", "mobilenet_v2", "sgd"),
+            ("rsscn7", "squeezenet1_1", "adamw"),
+            ("cats_dogs", DEFAULT_ARCH, "sgd"),
+            ("rsscn7", DEFAULT_ARCH, "adamw"),
+        )
+    ]
     land, whole = partial(pictures, name="rsscn7"), partial(squeezenet, photos=photos)
-    return frozen + [Task("rsscn7, CNN with batch norm", partial(land, size=32), partial(cnn, norm=True), "sgd", (2, 4)),
-                     Task("rsscn7, whole squeezenet1_1", partial(land, size=48), whole, "adamw", (1, 3)),
-                     Task("rsscn7, whole squeezenet1_1", partial(land, size=48), whole, "sgd", (1, 3))]
+    return [
+        *frozen,
+        Task("rsscn7, CNN with batch norm", partial(land, size=32), partial(cnn, norm=True), "sgd", (2, 4)),
+        Task("rsscn7, whole squeezenet1_1", partial(land, size=48), whole, "adamw", (1, 3)),
+        Task("rsscn7, whole squeezenet1_1", partial(land, size=48), whole, "sgd", (1, 3)),
+    ]
 
 
-# ----------------------------------------------------------------------------------------------------------- training
+# -------------------------------------------------------------------------------------------- training
 
 
 def optimizer(model: nn.Module, name: str, lr: float):
@@ -256,7 +292,7 @@ def train(task: Task, data: Tensors, lr: float, seed: int) -> float:
     return accuracy(model, data)
 
 
-# -------------------------------------------------------------------------------------------------------------- rules
+# ----------------------------------------------------------------------------------------------- rules
 
 
 def ask_ours(task: Task, data: Tensors, seed: int) -> dict[str, float | None]:
@@ -271,11 +307,17 @@ def ask_fastai(task: Task, data: Tensors, seed: int) -> dict[str, float | None]:
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner
     from fastai.optimizer import OptimWrapper
+
     model, _, train_dl = begin(task, data, seed)
     rules = (valley, slide, steep, minimum)
     with tempfile.TemporaryDirectory() as folder:
-        learn = Learner(DataLoaders(train_dl, train_dl), model, loss_func=F.cross_entropy, path=Path(folder),
-                        opt_func=lambda params, lr: OptimWrapper(opt=optimizer(model, task.opt, lr)))
+        learn = Learner(
+            DataLoaders(train_dl, train_dl),
+            model,
+            loss_func=F.cross_entropy,
+            path=Path(folder),
+            opt_func=lambda params, lr: OptimWrapper(opt=optimizer(model, task.opt, lr)),
+        )
         with learn.no_bar():
             found = learn.lr_find(suggest_funcs=rules, show_plot=False)
     return {f"fastai {rule.__name__}": float(getattr(found, rule.__name__)) for rule in rules}
@@ -283,10 +325,12 @@ def ask_fastai(task: Task, data: Tensors, seed: int) -> dict[str, float | None]:
 
 def ask_torch_lr_finder(task: Task, data: Tensors, seed: int) -> dict[str, float | None]:
     import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
     from torch_lr_finder import LRFinder
-    model, opt, train_dl = begin(task, data, seed, lr=1e-7)                # it begins at the optimizer's lr
+
+    model, opt, train_dl = begin(task, data, seed, lr=1e-7)  # it begins at the optimizer's lr
     finder = LRFinder(model, opt, F.cross_entropy)
     finder.range_test(train_dl)
     return {"torch-lr-finder": float(finder.plot(ax=Figure().subplots(), suggest_lr=True)[1])}
@@ -295,6 +339,7 @@ def ask_torch_lr_finder(task: Task, data: Tensors, seed: int) -> dict[str, float
 def ask_lightning(task: Task, data: Tensors, seed: int) -> dict[str, float | None]:
     import lightning
     from lightning.pytorch.tuner import Tuner
+
     model, _, train_dl = begin(task, data, seed)
 
     class Module(lightning.LightningModule):
@@ -307,23 +352,36 @@ def ask_lightning(task: Task, data: Tensors, seed: int) -> dict[str, float | Non
 
         def configure_optimizers(self):
             return optimizer(self.model, task.opt, self.lr)
+
     with tempfile.TemporaryDirectory() as folder:
-        trainer = lightning.Trainer(default_root_dir=folder, accelerator="cpu", logger=False, enable_progress_bar=False,
-                                    enable_model_summary=False, enable_checkpointing=False)
+        trainer = lightning.Trainer(
+            default_root_dir=folder,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
         found = Tuner(trainer).lr_find(Module(), train_dl)
     return {"lightning": found.suggestion()}
 
 
-NAMES = {ask_ours: [f"lessonkit {rule}" for rule in RULES],
-         ask_fastai: ["fastai valley", "fastai slide", "fastai steep", "fastai minimum"],
-         ask_torch_lr_finder: ["torch-lr-finder"], ask_lightning: ["lightning"]}
+NAMES = {
+    ask_ours: [f"lessonkit {rule}" for rule in RULES],
+    ask_fastai: ["fastai valley", "fastai slide", "fastai steep", "fastai minimum"],
+    ask_torch_lr_finder: ["torch-lr-finder"],
+    ask_lightning: ["lightning"],
+}
 NEEDS = {ask_fastai: "fastai", ask_torch_lr_finder: "torch_lr_finder", ask_lightning: "lightning"}
 
 
 def missing() -> dict[Callable, str]:
     "The peers that are not installed, and why they are left out."
-    return {ask: f"{name} is not installed (pip install -e '.[bench]')" for ask, name in NEEDS.items()
-            if importlib.util.find_spec(name) is None}
+    return {
+        ask: f"{name} is not installed (pip install -e '.[bench]')"
+        for ask, name in NEEDS.items()
+        if importlib.util.find_spec(name) is None
+    }
 
 
 def ask_all(task: Task, data: Tensors, seed: int) -> dict[str, float | None]:
@@ -340,12 +398,16 @@ def ask_all(task: Task, data: Tensors, seed: int) -> dict[str, float | None]:
 def quiet():
     "Without the peers' messages."
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with (warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         yield
 
 
-# ------------------------------------------------------------------------------------------------------------- result
+# ---------------------------------------------------------------------------------------------- result
 
 
 def measure(task: Task, photos: Path, seeds=SEEDS, grid=GRID) -> dict:
@@ -356,11 +418,20 @@ def measure(task: Task, photos: Path, seeds=SEEDS, grid=GRID) -> dict:
     curve = [float(np.mean([score(lr, seed) for seed in seeds])) for lr in grid]
     answers = [ask_all(task, data, seed) for seed in seeds]
     lrs = {rule: [a[rule] for a in answers] for rule in answers[0]}
-    reached = {rule: float(np.mean([score(lr or NO_ANSWER, seed) for lr, seed in zip(found, seeds)]))
-               for rule, found in lrs.items()}
-    return {"task": task.name, "opt": task.opt, "best_lr": grid[int(np.argmax(curve))], "best": max(curve),
-            "grid": dict(zip(map(str, grid), curve)), "lrs": lrs, "accuracy": reached,
-            "regret": {rule: round(100 * (max(curve) - a), 2) for rule, a in reached.items()}}
+    reached = {
+        rule: float(np.mean([score(lr or NO_ANSWER, seed) for lr, seed in zip(found, seeds)]))
+        for rule, found in lrs.items()
+    }
+    return {
+        "task": task.name,
+        "opt": task.opt,
+        "best_lr": grid[int(np.argmax(curve))],
+        "best": max(curve),
+        "grid": dict(zip(map(str, grid), curve)),
+        "lrs": lrs,
+        "accuracy": reached,
+        "regret": {rule: round(100 * (max(curve) - a), 2) for rule, a in reached.items()},
+    }
 
 
 def summary(rows: list[dict]) -> dict[str, dict]:
@@ -370,23 +441,38 @@ def summary(rows: list[dict]) -> dict[str, dict]:
     for rule in rows[0]["regret"]:
         regrets = [row["regret"][rule] for row in rows]
         worst = rows[int(np.argmax(regrets))]
-        result[rule] = {"mean": round(float(np.mean(regrets)), 2), "median": round(float(np.median(regrets)), 2),
-                        "worst": max(regrets), "worst_task": f"{worst['task']}, {worst['opt']}",
-                        "no_answer": sum(lr is None for row in rows for lr in row["lrs"][rule])}
+        result[rule] = {
+            "mean": round(float(np.mean(regrets)), 2),
+            "median": round(float(np.median(regrets)), 2),
+            "worst": max(regrets),
+            "worst_task": f"{worst['task']}, {worst['opt']}",
+            "no_answer": sum(lr is None for row in rows for lr in row["lrs"][rule]),
+        }
     return dict(sorted(result.items(), key=lambda item: item[1]["mean"]))
 
 
 def table(name: str, found: dict) -> str:
     "The regret of every rule in every task, and the summary."
     rules = {r["name"]: r for r in found["rows"]}
-    short = [r.replace("lessonkit ", "").replace("fastai ", "f.").replace("torch-lr-finder", "t-lr-f") for r in rules]
+    short = [
+        r.replace("lessonkit ", "").replace("fastai ", "f.").replace("torch-lr-finder", "t-lr-f")
+        for r in rules
+    ]
     lines = [f"{name}: regret in points{'best':>26}{'at':>8} " + "".join(f"{s:>10}" for s in short)]
     for task in found["tasks"]:
-        lines.append(f"{task['task'] + ', ' + task['opt']:42}{100 * task['best']:7.1f}{task['best_lr']:8.2g} "
-                     + "".join(f"{task['regret'][rule]:10.1f}" for rule in rules))
+        lines.append(
+            f"{task['task'] + ', ' + task['opt']:42}{100 * task['best']:7.1f}{task['best_lr']:8.2g} "
+            + "".join(f"{task['regret'][rule]:10.1f}" for rule in rules)
+        )
     for key in ("mean", "median", "worst", "no_answer"):
-        lines.append(f"{key:58}" + "".join(f"{r[key]:10.{0 if key == 'no_answer' else 2}f}" for r in rules.values()))
-    lines += [f"{r['name']}: {r['target']}: {'yes' if r['met'] else 'NO'}" for r in found["rows"] if r["met"] is not None]
+        lines.append(
+            f"{key:58}" + "".join(f"{r[key]:10.{0 if key == 'no_answer' else 2}f}" for r in rules.values())
+        )
+    lines += [
+        f"{r['name']}: {r['target']}: {'yes' if r['met'] else 'NO'}"
+        for r in found["rows"]
+        if r["met"] is not None
+    ]
     return "\n".join([*lines, *(f"  skipped {k}: {v}" for k, v in found["skipped"].items()), ""])
 
 
@@ -396,9 +482,15 @@ def result(tasks: list[dict], judge: bool = True) -> dict:
     rows = [{"name": name, **stats, "target": "", "met": None} for name, stats in rules.items()]
     for row in rows:
         if judge and row["name"] == "lessonkit steepest":
-            row |= {"target": f"mean regret at most {LIMIT:g}, and the lowest of all",
-                    "met": row["mean"] <= LIMIT and row["mean"] == min(r["mean"] for r in rows)}
-    return {"rows": rows, "tasks": tasks, "skipped": {ask.__name__.removeprefix("ask_"): why for ask, why in missing().items()}}
+            row |= {
+                "target": f"mean regret at most {LIMIT:g}, and the lowest of all",
+                "met": row["mean"] <= LIMIT and row["mean"] == min(r["mean"] for r in rows),
+            }
+    return {
+        "rows": rows,
+        "tasks": tasks,
+        "skipped": {ask.__name__.removeprefix("ask_"): why for ask, why in missing().items()},
+    }
 
 
 def run(options: argparse.Namespace) -> dict:
@@ -407,5 +499,10 @@ def run(options: argparse.Namespace) -> dict:
     folder = Path(options.photos)
     with threads(1):
         chosen = [t for t in tasks(folder) if options.case in f"{t.name}, {t.opt}"]
-        return result([measure(task, folder, *((SEEDS[:1], GRID[::2]) if options.quick else ()))
-                       for task in (chosen[:2] if options.quick else chosen)], judge=not options.quick)
+        return result(
+            [
+                measure(task, folder, *((SEEDS[:1], GRID[::2]) if options.quick else ()))
+                for task in (chosen[:2] if options.quick else chosen)
+            ],
+            judge=not options.quick,
+        )

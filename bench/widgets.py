@@ -1,5 +1,6 @@
 """From a key press to the redrawn curve in a real JupyterLab, beside ipywidgets and matplotlib; and what a
 monitor costs."""
+
 import json
 import os
 import shutil
@@ -17,7 +18,8 @@ import torch; torch.set_num_threads({threads})
 from lessonkit.train.suggest import LRFind
 from lessonkit.widgets import LRPicker, TrainMonitor
 lrs = [10 ** (-7 + 8 * k / 599) for k in range(600)]
-found = LRFind(tuple(lrs), tuple(2 / (1 + (lr / 0.01) ** 1.2) + 40 * max(0, lr - 0.5) for lr in lrs), stopped="diverged", n_steps=600)"""
+losses = [2 / (1 + (lr / 0.01) ** 1.2) + 40 * max(0, lr - 0.5) for lr in lrs]
+found = LRFind(tuple(lrs), tuple(losses), stopped="diverged", n_steps=600)"""
 PEER = """import matplotlib.pyplot as plt
 from ipywidgets import IntSlider, interact
 def draw(k=100):
@@ -43,7 +45,7 @@ for k in range(-1, n_rounds):
         if k >= 0: times[with_it].append(time.perf_counter() - began)
 print(json.dumps([times[True], times[False], len(case.train_dl)]))"""
 
-# The time from the key to the frame after the change: of an attribute of the curve, or of the picture in the output
+# The time from the key to the frame after the change: of an attribute of the curve, or of the picture
 CLOCK = """([cell, picture]) => { window.lkTimes = [];
   const root = document.querySelectorAll('.jp-Cell')[cell];
   let began = null;
@@ -57,8 +59,11 @@ CLOCK = """([cell, picture]) => { window.lkTimes = [];
   new MutationObserver(() => {
     if (!picture) return drawn();
     const img = root.querySelector('.jp-OutputArea img');
-    if (img && img !== window.lkImage) { window.lkImage = img; img.complete ? drawn() : img.addEventListener('load', drawn); }
-  }).observe(picture ? root : root.querySelector('svg.lk-scrub'), { subtree: true, childList: true, attributes: !picture });
+    if (!img || img === window.lkImage) return;
+    window.lkImage = img;
+    img.complete ? drawn() : img.addEventListener('load', drawn);
+  }).observe(picture ? root : root.querySelector('svg.lk-scrub'),
+    { subtree: true, childList: true, attributes: !picture });
 }"""
 
 
@@ -70,7 +75,9 @@ def press(nb, slider, n: int, patience: float) -> list[float]:
         done = nb.page.evaluate("window.lkTimes.length")
         nb.page.keyboard.press("ArrowRight")
         try:
-            nb.page.wait_for_function("n => window.lkTimes.length > n", arg=done, timeout=patience * 1000, polling=20)
+            nb.page.wait_for_function(
+                "n => window.lkTimes.length > n", arg=done, timeout=patience * 1000, polling=20
+            )
         except Exception:  # playwright's timeout, which its own module names
             return []
     return [t / 1000 for t in nb.page.evaluate("window.lkTimes")]
@@ -80,11 +87,15 @@ def latencies(lab, browser, name: str, busy: bool, n: int, threads: int) -> list
     "Key presses on one widget in a fresh notebook, the kernel at rest or training in another cell."
     ours = name == "LRPicker"
     start = START.format(root=str(ROOT), threads=threads)
-    nb = lab.open(browser, [start, "LRPicker(found)" if ours else PEER, BUSY], f"{name.split()[0]}{busy}.ipynb")
+    nb = lab.open(
+        browser, [start, "LRPicker(found)" if ours else PEER, BUSY], f"{name.split()[0]}{busy}.ipynb"
+    )
     try:
         nb.run(0), nb.run(1)
         cell = nb.page.locator(".jp-Cell").nth(1)
-        slider = cell.get_by_role("slider", name="learning rate") if ours else cell.get_by_role("slider").first
+        slider = (
+            cell.get_by_role("slider", name="learning rate") if ours else cell.get_by_role("slider").first
+        )
         nb.page.evaluate(CLOCK, [1, not ours])
         if busy:
             nb.run(2, wait=False)
@@ -96,8 +107,16 @@ def latencies(lab, browser, name: str, busy: bool, n: int, threads: int) -> list
 
 def median_row(case: str, name: str, times: list[float], target: str = "") -> Row:
     middle, late = statistics.median(times), sorted(times)[int(0.9 * len(times))]
-    return Row(case, name, "a key press", middle, rounds=len(times), target=target, met=met(middle, target),
-               note=f"nine of ten within {1000 * late:.0f} ms")
+    return Row(
+        case,
+        name,
+        "a key press",
+        middle,
+        rounds=len(times),
+        target=target,
+        met=met(middle, target),
+        note=f"nine of ten within {1000 * late:.0f} ms",
+    )
 
 
 def run(options) -> dict:
@@ -112,6 +131,7 @@ def run(options) -> dict:
     sys.path.insert(0, str(ROOT / "tests"))
     from conftest import ARGS
     from lab import Lab
+
     rows, skipped, threads = [], {}, options.threads or 1
     n = 5 if options.quick else 40
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
@@ -126,11 +146,26 @@ def run(options) -> dict:
                 rows.append(median_row(case, "LRPicker", found["LRPicker"], "<= 0.02"))
                 peer = found["interact + matplotlib"]
                 if not peer:
-                    skipped[f"{case}: interact + matplotlib"] = "no answer within 3 s: its callback waits for the cell to end"
+                    skipped[f"{case}: interact + matplotlib"] = (
+                        "no answer within 3 s: its callback waits for the cell to end"
+                    )
                     continue
                 ratio = statistics.median(peer) / rows[-1].seconds
-                rows.append(Row(case, "interact + matplotlib", "a key press", statistics.median(peer), ratio, ratio, ratio, "LRPicker",
-                                len(peer), ">= 20", met(ratio, ">= 20")))
+                rows.append(
+                    Row(
+                        case,
+                        "interact + matplotlib",
+                        "a key press",
+                        statistics.median(peer),
+                        ratio,
+                        ratio,
+                        ratio,
+                        "LRPicker",
+                        len(peer),
+                        ">= 20",
+                        met(ratio, ">= 20"),
+                    )
+                )
             if options.case in "monitored fit":
                 rows += monitored(lab, browser, options, threads)
         finally:
@@ -142,7 +177,11 @@ def run(options) -> dict:
 def monitored(lab, browser, options, threads: int) -> list[Row]:
     "An epoch of resnet18 at 64 px with a monitor in the page, and without."
     rounds = options.rounds or (1 if options.quick else 7)
-    nb = lab.open(browser, [START.format(root=str(ROOT), threads=threads), COST.format(quick=options.quick, rounds=rounds)], "cost.ipynb")
+    nb = lab.open(
+        browser,
+        [START.format(root=str(ROOT), threads=threads), COST.format(quick=options.quick, rounds=rounds)],
+        "cost.ipynb",
+    )
     try:
         nb.run(0), nb.run(1, timeout=1200)
         watched, plain, steps = json.loads(nb.text(1).strip().splitlines()[-1])
@@ -150,6 +189,25 @@ def monitored(lab, browser, options, threads: int) -> list[Row]:
         nb.close()
     ratios = sorted(a / b for a, b in zip(watched, plain))
     ratio = statistics.median(ratios)
-    return [Row("monitored fit, resnet18 64 px", "no monitor", "a step", statistics.median(plain) / steps, rounds=rounds),
-            Row("monitored fit, resnet18 64 px", "TrainMonitor", "a step", statistics.median(watched) / steps, ratio, ratios[0], ratios[-1],
-                "no monitor", rounds, "<= 1.03", met(ratio, "<= 1.03"))]
+    return [
+        Row(
+            "monitored fit, resnet18 64 px",
+            "no monitor",
+            "a step",
+            statistics.median(plain) / steps,
+            rounds=rounds,
+        ),
+        Row(
+            "monitored fit, resnet18 64 px",
+            "TrainMonitor",
+            "a step",
+            statistics.median(watched) / steps,
+            ratio,
+            ratios[0],
+            ratios[-1],
+            "no monitor",
+            rounds,
+            "<= 1.03",
+            met(ratio, "<= 1.03"),
+        ),
+    ]

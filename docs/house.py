@@ -1,4 +1,5 @@
 """`python docs/house.py`: draw the house from its imports, floor by floor, into docs/house.svg."""
+
 import ast
 import json
 import re
@@ -27,18 +28,22 @@ def imports(module: str) -> set[str]:
     parts = module.split(".")
     tree = ast.parse((ROOT / "lessonkit" / f"{'/'.join(parts)}.py").read_text(encoding="utf-8"))
     nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level]
-    return {".".join([*parts[:len(parts) - n.level], *(n.module or "").split(".")]) for n in nodes}
+    return {".".join([*parts[: len(parts) - n.level], *(n.module or "").split(".")]) for n in nodes}
 
 
 def count_arrows(house: dict[str, list[str]]) -> Counter:
     "How many imports go from a floor to another one."
-    home = {room: floor for floor, rooms in house.items() for room in rooms} | {floor: floor for floor in house}
-    pairs = [(floor, home[other]) for floor, rooms in house.items() for room in rooms for other in imports(room)]
+    home = {room: floor for floor, rooms in house.items() for room in rooms} | {
+        floor: floor for floor in house
+    }
+    pairs = [
+        (floor, home[other]) for floor, rooms in house.items() for room in rooms for other in imports(room)
+    ]
     return Counter(pair for pair in pairs if pair[0] != pair[1])
 
 
 def draw(house: dict[str, list[str]]) -> Figure:
-    "The house: a row for each floor, its rooms in it, and at the right how many imports go down to which floors."
+    "The house: a row for each floor, its rooms in it, and how many imports go down to which floors."
     fig = Figure((11, 0.85 * len(house) + 0.4))
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 11), ylim=(-0.3, len(house) * 0.85 + 0.1)), ax.axis("off")
@@ -49,11 +54,17 @@ def draw(house: dict[str, list[str]]) -> Figure:
         ax.text(0.2, y + 0.42, floor, color=BLUE, weight="bold", size=11, va="center")
         ax.text(1.5, y + 0.42, " · ".join(names), color=INK, size=9, va="center")
         down = [f"{other} {n}" for other in house if (n := arrows[floor, other])]
-        ax.text(1.5, y + 0.14, ("imports: " + ", ".join(down)) if down else "imports nothing of the house",
-                color="#666666", size=7.5, va="center")
+        ax.text(
+            1.5,
+            y + 0.14,
+            ("imports: " + ", ".join(down)) if down else "imports nothing of the house",
+            color="#666666",
+            size=7.5,
+            va="center",
+        )
     return fig
 
 
 if __name__ == "__main__":
-    matplotlib.rcParams["svg.fonttype"] = "none"                   # text stays text
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
     draw(floors()).savefig(ROOT / "docs" / "house.svg", metadata={"Date": None})

@@ -1,6 +1,7 @@
 """`python docs/lessons.py [NAME ...]`: run lessons from a fresh kernel and keep what they show, widgets in a
 JSON file beside each (see `lessonkit.pages`); with --seeds N, run each with seeds 0 to N-1 and keep its
 findings in docs/lessons.json, too."""
+
 import argparse
 import base64
 import io
@@ -43,8 +44,9 @@ def chosen(names: list[str]) -> list[Path]:
     lessons = sorted(LESSONS.glob("*.ipynb"))
     found = [p for p in lessons if not names or p.name.startswith(tuple(names))]
     if not found:
-        raise SystemExit(f"no lesson begins with {', '.join(names)}: there are "
-                         f"{', '.join(p.name for p in lessons)}")
+        raise SystemExit(
+            f"no lesson begins with {', '.join(names)}: there are {', '.join(p.name for p in lessons)}"
+        )
     return found
 
 
@@ -57,11 +59,15 @@ def run(nb, seed: int | None = None) -> tuple[list[float], dict]:
     seconds, began = [], []
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "matplotlibrc").write_text("figure.dpi: 72\n")  # small pictures: these are only kept
-        client = NotebookClient(nb, timeout=300, kernel_name="python3",
-                                resources={"metadata": {"path": folder}},
-                                on_cell_execute=lambda **_: began.append(time.perf_counter()),
-                                on_cell_executed=lambda **_: seconds.append(time.perf_counter() - began[-1]))
-        client.execute(env=os.environ | memory_environment())       # as `lessonkit lab` starts kernels
+        client = NotebookClient(
+            nb,
+            timeout=300,
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+            on_cell_execute=lambda **_: began.append(time.perf_counter()),
+            on_cell_executed=lambda **_: seconds.append(time.perf_counter() - began[-1]),
+        )
+        client.execute(env=os.environ | memory_environment())  # as `lessonkit lab` starts kernels
     last, _ = nb.cells.pop(), nb.cells.pop(0)
     return seconds[1:-1], json.loads(last.outputs[-1].text.removeprefix("findings "))
 
@@ -81,9 +87,9 @@ def _keep(outputs: list) -> list:
     kept = []
     for out in outputs:
         data = out.get("data", {})
-        if any([data.pop(name, None) for name in DROPPED]):
+        if any(data.pop(name, None) for name in DROPPED):
             data.pop("text/html", None)
-            if "image/png" not in data:                            # a bar
+            if "image/png" not in data:  # a bar
                 continue
         if "image/png" in data:
             data["image/png"] = _small(data["image/png"])
@@ -121,8 +127,10 @@ def keep(nb, path: Path, seconds: list[float]) -> None:
     write_whole(path.with_suffix(".json"), take_widgets(nb))
     keep_outputs(nb)
     nbformat.write(nb, path)
-    print(f"{path.name}: {sum(seconds):.0f} s, longest cell {max(seconds):.0f} s, "
-          f"{path.stat().st_size / 1024:.0f} KB")
+    print(
+        f"{path.name}: {sum(seconds):.0f} s, longest cell {max(seconds):.0f} s, "
+        f"{path.stat().st_size / 1024:.0f} KB"
+    )
 
 
 def measure(path: Path, n: int) -> None:
@@ -133,9 +141,12 @@ def measure(path: Path, n: int) -> None:
     keep(books[0], path, runs[0][0])
     findings = {name: [found[name] for _, found in runs] for name in runs[0][1]}
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    kept[path.stem] = {"command": f"python docs/lessons.py {path.stem[:2]} --seeds {n}",
-                       "seconds": [round(sum(seconds), 1) for seconds, _ in runs],
-                       "longest_cell": [round(max(seconds), 1) for seconds, _ in runs], "findings": findings}
+    kept[path.stem] = {
+        "command": f"python docs/lessons.py {path.stem[:2]} --seeds {n}",
+        "seconds": [round(sum(seconds), 1) for seconds, _ in runs],
+        "longest_cell": [round(max(seconds), 1) for seconds, _ in runs],
+        "findings": findings,
+    }
     RESULTS.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
     for name, values in findings.items():
         print(f"  {name}: median {statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})")
@@ -143,10 +154,12 @@ def measure(path: Path, n: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser("python docs/lessons.py", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="beginnings of file names, such as 01 "
-                                                                 "(default: all)")
-    parser.add_argument("--seeds", type=int, metavar="N",
-                        help="run with seeds 0 to N-1, and keep the findings, too")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="beginnings of file names, such as 01 (default: all)"
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="run with seeds 0 to N-1, and keep the findings, too"
+    )
     options = parser.parse_args()
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     for path in chosen(options.names):

@@ -1,5 +1,6 @@
 """`python docs/pages.py OUT`: the lessons as pages to read, with an index; no kernel, no network, widgets
 that scrub."""
+
 import sys
 
 from lessonkit.lab.pages import write_pages

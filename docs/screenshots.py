@@ -1,5 +1,6 @@
 """Take the README's pictures and those in docs/widgets anew: `python docs/screenshots.py [report] [lesson]
 [widgets]` (needs Debian's chromium)."""
+
 import re
 import sys
 import tempfile
@@ -12,29 +13,35 @@ sys.path.insert(0, str(ROOT / "tests"))
 from conftest import ARGS, CHROMIUM  # noqa: E402
 from lab import NOTEBOOK, Lab  # noqa: E402
 
-CELLS = [f"""import sys; sys.path.insert(0, {str(ROOT)!r})
+CELLS = [
+    f"""import sys; sys.path.insert(0, {str(ROOT)!r})
 from lessonkit import ImageData, Learner, sgdr, spread_lrs
 from lessonkit.widgets import AugmentPreview, LRPicker, LayerGroups, Replay, ScheduleExplorer, TrainMonitor
 data = ImageData("sample:side_on", size=80, bs=16, per_class=32, progress=False)
 learn = Learner(data)
 found = learn.find(lr_min=1e-6, progress=False)
 learn.unfreeze()""",
-         "LRPicker(found, learn)", "ScheduleExplorer(learn, 3, 1, 2, warmup=0.5)", "LayerGroups(learn)",
-         "AugmentPreview(data)",
-         "TrainMonitor(learn)", "history = learn.fit(sgdr(2, 1, 2), lr=spread_lrs(found.lr, 3, 3), "
-                                "progress=False)",
-         "Replay(history, [g.name for g in learn.groups], step=70)"]
+    "LRPicker(found, learn)",
+    "ScheduleExplorer(learn, 3, 1, 2, warmup=0.5)",
+    "LayerGroups(learn)",
+    "AugmentPreview(data)",
+    "TrainMonitor(learn)",
+    "history = learn.fit(sgdr(2, 1, 2), lr=spread_lrs(found.lr, 3, 3), progress=False)",
+    "Replay(history, [g.name for g in learn.groups], step=70)",
+]
 NAMES = {1: "picker", 2: "explorer", 3: "panel", 4: "preview", 5: "monitor", 7: "replay"}
 
 
-# What the README shows of the report, in two columns: the finder, what is still wrong; the layer lrs, the last size's curves.
+# What the README shows of the report, in two columns: the finder, what is still wrong; the layer
+# lrs, the last size's curves.
 COLUMNS = """main { max-width: none; padding: 1.5rem 1.6rem; columns: 2; column-gap: 3.2rem; }
 section, figure { break-inside: avoid; } section { border: 0; padding: .6rem 0; } figure { margin: .5rem 0; }
 .scroll, .gone { display: none; } h1 { font-size: 1.45rem; }"""
 ARRANGE = """() => {
     const [find, head, thaw, lrs, all, wrong, ...rest] = document.querySelectorAll("section");
     const hide = things => things.forEach(thing => thing.classList.add("gone"));
-    hide([head, thaw, ...rest, wrong.querySelector("h2"), wrong.querySelector("figure"), all.querySelector("figure")]);
+    hide([head, thaw, ...rest, wrong.querySelector("h2"), wrong.querySelector("figure"),
+        all.querySelector("figure")]);
     find.after(wrong);
     lrs.style.breakBefore = "column";
 }"""
@@ -43,6 +50,7 @@ ARRANGE = """() => {
 def report(browser):
     "docs/sample-run.png: the page of `lessonkit train --sample`."
     from lessonkit.cli import main
+
     with tempfile.TemporaryDirectory() as folder:
         main(["train", "--sample", "--out", folder])
         page = browser.new_page(viewport={"width": 1216, "height": 900})
@@ -74,20 +82,22 @@ def widgets(browser):
                 nb.page.wait_for_timeout(300)
                 path = ROOT / "docs" / "widgets" / f"{name}-{theme}.png"
                 shown.screenshot(path=path)
-                keep_small(path, 160 if name == "preview" else 128)    # fewer, and the marks lose theirs
+                keep_small(path, 160 if name == "preview" else 128)  # fewer, and the marks lose theirs
         lab.close()
 
 
 def lesson(browser):
     "docs/lesson.png: lesson 01 at work, a bet made, the picker after its Try."
     from lessonkit.lab.copy import FIRST, copy_lessons
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         lab = Lab(Path(folder))
         copy_lessons(folder)
         nb = lab.open(browser, [], FIRST, viewport={"width": 1080, "height": 1080})
         nb.command("application:toggle-left-area")
-        cells = nb.page.evaluate(f"() => ({NOTEBOOK})().content.widgets.map(w => [w.model.type, "
-                                 "w.model.sharedModel.source])")
+        cells = nb.page.evaluate(
+            f"() => ({NOTEBOOK})().content.widgets.map(w => [w.model.type, w.model.sharedModel.source])"
+        )
         k = next(k for k, (_, source) in enumerate(cells) if source.startswith("picker = "))
         for code in (i for i in range(k + 1) if cells[i][0] == "code"):
             nb.run(code)
@@ -104,6 +114,7 @@ def lesson(browser):
 
 def main(names: list[str]):
     from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         for name in names or ["report", "lesson", "widgets"]:

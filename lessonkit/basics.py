@@ -21,8 +21,16 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 # %% ../nbs/api/0_ground/00_basics.ipynb #496b3282
-def check_number(name: str, value, low: float, high: float = math.inf, *, above: bool = False,
-                 below: bool = False, whole: bool = False):
+def check_number(
+    name: str,
+    value,
+    low: float,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+    whole: bool = False,
+):
     """`value`, if it is a finite number from `low` to `high`: with `above` the lower bound itself is refused,
     with `below` the upper one; with `whole` it must be a whole number and comes back as int. ValueError
     otherwise."""
@@ -54,7 +62,7 @@ def write_whole(path: str | os.PathLike, content: bytes | str | dict | list) -> 
             os.fsync(f.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(part, 0o666 & ~umask)                             # mkstemp's files are private
+        os.chmod(part, 0o666 & ~umask)  # mkstemp's files are private
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
@@ -72,7 +80,7 @@ def cache_folders() -> list[Path]:
     mine = not spare.exists() or not hasattr(os, "getuid") or spare.stat().st_uid == user
     try:
         home = [Path.home() / ".cache" / "lessonkit"]
-    except RuntimeError:                                           # there is no home at all
+    except RuntimeError:  # there is no home at all
         home = []
     return home + ([spare] if mine or not home else [])
 
@@ -84,19 +92,28 @@ def cache_folder() -> Path:
 # %% ../nbs/api/0_ground/00_basics.ipynb #3a0b4d6c
 class _Bar(tqdm):
     "A bar that is gone when it ends, also before its time: a notebook's would stay, in red."
+
     def close(self):
         if not self.disable:
             self.total = self.n
         super().close()
 
 # %% ../nbs/api/0_ground/00_basics.ipynb #a3089d7d
-def progress_bar(iterable=None, *, total: int | None = None, desc: str = "", show: bool = True,
-                 unit: str = "it") -> tqdm:
+def progress_bar(
+    iterable=None, *, total: int | None = None, desc: str = "", show: bool = True, unit: str = "it"
+) -> tqdm:
     """A tqdm bar that goes when it is done, and shows only where someone can see it move: a notebook or a
     terminal."""
     in_notebook = any("notebook" in c.__module__ for c in tqdm.__mro__)
-    return _Bar(iterable, total=total, desc=desc, unit=unit, leave=False, dynamic_ncols=True,
-                disable=not (show and (in_notebook or sys.stderr.isatty())))
+    return _Bar(
+        iterable,
+        total=total,
+        desc=desc,
+        unit=unit,
+        leave=False,
+        dynamic_ncols=True,
+        disable=not (show and (in_notebook or sys.stderr.isatty())),
+    )
 
 # %% ../nbs/api/0_ground/00_basics.ipynb #7ab3f8b5
 @cache
@@ -112,14 +129,15 @@ def keep_freed_memory() -> bool:
     """Let this whole process keep memory that it frees (glibc's mallopt), unless LESSONKIT_KEEP_MEMORY is 0.
     Says whether it does."""
     import ctypes
+
     if not memory_environment():
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):                              # not Linux, or another C library
+    except (OSError, AttributeError):  # not Linux, or another C library
         return False
     m_mmap_max, m_trim_threshold = -4, -1
-    return bool(mallopt(m_mmap_max, 0) and mallopt(m_trim_threshold, 2 ** 31 - 1))
+    return bool(mallopt(m_mmap_max, 0) and mallopt(m_trim_threshold, 2**31 - 1))
 
 # %% ../nbs/api/0_ground/00_basics.ipynb #150697f0
 def memory_environment() -> dict[str, str]:
@@ -127,4 +145,4 @@ def memory_environment() -> dict[str, str]:
     wanted."""
     if os.environ.get("LESSONKIT_KEEP_MEMORY") == "0":
         return {}
-    return {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2 ** 31 - 1)}
+    return {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}

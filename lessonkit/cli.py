@@ -53,12 +53,22 @@ def _fill_in(args) -> None:
 def _data(args) -> ImageData:
     "The pictures that the arguments ask for, and a word about them."
     if (args.folder is None) == (args.sample is None):
-        raise ValueError("give a FOLDER of pictures, or --sample for the built-in ones" if args.folder is None
-                         else "give either a FOLDER or --sample, not both")
+        raise ValueError(
+            "give a FOLDER of pictures, or --sample for the built-in ones"
+            if args.folder is None
+            else "give either a FOLDER or --sample, not both"
+        )
     _fill_in(args)
-    data = ImageData(f"sample:{args.sample}" if args.sample else args.folder, size=args.size[0], bs=args.bs, seed=args.seed,
-                     augment=args.augment or args.sample or "side_on", valid=args.valid, cache_bytes=args.cache_bytes,
-                     per_class=args.per_class)
+    data = ImageData(
+        f"sample:{args.sample}" if args.sample else args.folder,
+        size=args.size[0],
+        bs=args.bs,
+        seed=args.seed,
+        augment=args.augment or args.sample or "side_on",
+        valid=args.valid,
+        cache_bytes=args.cache_bytes,
+        per_class=args.per_class,
+    )
     print(f"{data.report}\n")
     return data
 
@@ -72,9 +82,19 @@ def train(args) -> int:
         raise PermissionError(f"{args.out} cannot be written to: name another folder with --out")
     keep_freed_memory()
     data = _data(args)
-    five = five_steps(data, args.arch, args.weights, sizes=args.size, similarity=args.similarity,
-                      head_epochs=args.head_epochs, epochs=args.epochs, cycle_len=args.cycle_len, seed=args.seed,
-                      precision=args.precision, device=args.device)
+    five = five_steps(
+        data,
+        args.arch,
+        args.weights,
+        sizes=args.size,
+        similarity=args.similarity,
+        head_epochs=args.head_epochs,
+        epochs=args.epochs,
+        cycle_len=args.cycle_len,
+        seed=args.seed,
+        precision=args.precision,
+        device=args.device,
+    )
     metric = five.learner.metric
     save_model(args.out, five.learner.predictor(), **{metric: five.score}, lessonkit=version("lessonkit"))
     write_whole(args.out / "history.json", five.to_dict())
@@ -114,7 +134,9 @@ def find_lr(args) -> int:
     keep_freed_memory()
     factor = lr_factor(args.similarity)
     data = _data(args)
-    learn = Learner(data, args.arch, weights=args.weights, seed=args.seed, precision=args.precision, device=args.device)
+    learn = Learner(
+        data, args.arch, weights=args.weights, seed=args.seed, precision=args.precision, device=args.device
+    )
     learn.freeze_to(0 if args.unfrozen else -1)
     lrs = spread_lrs(1.0, len(learn.groups), factor) if args.unfrozen else None
     found = learn.find(lrs)
@@ -125,6 +147,7 @@ def find_lr(args) -> int:
         found.save(args.out)
     elif args.out:
         from matplotlib.figure import Figure
+
         figure = Figure(figsize=(7, 4), layout="constrained")
         found.plot(figure.subplots())
         figure.savefig(args.out)
@@ -149,14 +172,18 @@ def cache(args) -> int:
     for e in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(e.used))
         print(f"{e.n_bytes / 1e6:10,.1f} MB  {e.pictures:>8,} pictures  last used {used}  {e.root}")
-    print(f"{sum(e.n_bytes for e in entries) / 1e6:10,.1f} MB in {cache_folder() / 'pictures'}" if entries else
-          f"nothing is kept in {cache_folder() / 'pictures'}")
+    print(
+        f"{sum(e.n_bytes for e in entries) / 1e6:10,.1f} MB in {cache_folder() / 'pictures'}"
+        if entries
+        else f"nothing is kept in {cache_folder() / 'pictures'}"
+    )
     return 0
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #0078365b
 def read_pages(folder: Path) -> int:
     "The lessons as pages in the folder's `pages`, and the browser on them."
     from lessonkit.lab.pages import write_pages  # with all widgets, which no other command needs
+
     index = write_pages(folder / "pages").resolve()
     shown = webbrowser.open(index.as_uri())
     print(f"the lessons to read: {index}" + ("" if shown else " (open it in a browser)"))
@@ -180,12 +207,16 @@ def _lab_words(args, words: list[str]) -> None:
     args.folder = Path(first)
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #ab36c4b3
-EPILOG = """\
-FOLDER has one folder of pictures for each class, or two folders, train and valid, that do. It can also be the name of a
-public data set, fetched once where there is a network: """ + ", ".join(DATASETS) + """.
+EPILOG = (
+    """\
+FOLDER has one folder of pictures for each class, or two folders, train and valid, that do. It can also be
+the name of a public data set, fetched once where there is a network: """
+    + ", ".join(DATASETS)
+    + """.
 
-exit codes: 0 done; 1 some pictures could not be used, or training failed; 2 a mistake in what was asked for; 130 stopped
-with Ctrl-C (what was learnt so far is kept)."""
+exit codes: 0 done; 1 some pictures could not be used, or training failed; 2 a mistake in what was asked
+for; 130 stopped with Ctrl-C (what was learnt so far is kept)."""
+)
 
 
 def _sizes(text: str) -> list[int]:
@@ -195,65 +226,118 @@ def _sizes(text: str) -> list[int]:
 # %% ../nbs/api/9_cli/00_cli.ipynb #c6d28d4a
 def _add_data(p: argparse.ArgumentParser) -> None:
     "Options of everything that trains."
-    p.add_argument("folder", nargs="?", metavar="FOLDER", help="the pictures: a folder for each class, or "
-                                                               "train/ and valid/")
-    p.add_argument("--sample", nargs="?", const="side_on", choices=("side_on", "top_down"),
-                   help="use the built-in drawn pictures instead (default of the two: side_on); needs no "
-                        "network")
-    p.add_argument("--per-class", type=int, metavar="N",
-                   help="at most N training pictures of each class (default: all; with --sample 32)")
-    p.add_argument("--arch", default=DEFAULT_ARCH,
-                   help=f"the network: {DEFAULT_ARCH}, whose pretrained weights came with lessonkit (the "
-                        f"default), then {', then '.join(NEXT_ARCHS)}, the next to try; any classifier of "
-                        "torchvision, or of timm as timm/NAME")
-    p.add_argument("--weights", default="DEFAULT",
-                   help="pretrained weights: a .pth or .safetensors file, a name of torchvision's or timm's, "
-                        f"or none (default: DEFAULT, fetched once; {DEFAULT_ARCH}'s are here)")
-    p.add_argument("--size", type=_sizes,
-                   help="side of the pictures in px; several, such as 96,160, train on small pictures first, "
-                        "which is quicker and often better (default: 128,192 on a CPU, 224 on a GPU; with "
-                        "--sample 80,112)")
-    p.add_argument("--augment", choices=("side_on", "top_down", "none"),
-                   help="what may change about a picture: side_on for photos taken from the side, top_down "
-                        "for pictures from above, where all eight flips make sense (default: side_on, or the "
-                        "sample's)")
+    p.add_argument(
+        "folder",
+        nargs="?",
+        metavar="FOLDER",
+        help="the pictures: a folder for each class, or train/ and valid/",
+    )
+    p.add_argument(
+        "--sample",
+        nargs="?",
+        const="side_on",
+        choices=("side_on", "top_down"),
+        help="use the built-in drawn pictures instead (default of the two: side_on); needs no network",
+    )
+    p.add_argument(
+        "--per-class",
+        type=int,
+        metavar="N",
+        help="at most N training pictures of each class (default: all; with --sample 32)",
+    )
+    p.add_argument(
+        "--arch",
+        default=DEFAULT_ARCH,
+        help=f"the network: {DEFAULT_ARCH}, whose pretrained weights came with lessonkit (the "
+        f"default), then {', then '.join(NEXT_ARCHS)}, the next to try; any classifier of "
+        "torchvision, or of timm as timm/NAME",
+    )
+    p.add_argument(
+        "--weights",
+        default="DEFAULT",
+        help="pretrained weights: a .pth or .safetensors file, a name of torchvision's or timm's, "
+        f"or none (default: DEFAULT, fetched once; {DEFAULT_ARCH}'s are here)",
+    )
+    p.add_argument(
+        "--size",
+        type=_sizes,
+        help="side of the pictures in px; several, such as 96,160, train on small pictures first, "
+        "which is quicker and often better (default: 128,192 on a CPU, 224 on a GPU; with "
+        "--sample 80,112)",
+    )
+    p.add_argument(
+        "--augment",
+        choices=("side_on", "top_down", "none"),
+        help="what may change about a picture: side_on for photos taken from the side, top_down "
+        "for pictures from above, where all eight flips make sense (default: side_on, or the "
+        "sample's)",
+    )
     p.add_argument("--bs", type=int, help="pictures in a batch (default: 32; with --sample 16)")
-    p.add_argument("--cache-bytes", type=int, help="bytes that decoded pictures may take on disk, those of "
-                                                   "other folders too (default: a quarter of what is free; 0 "
-                                                   "keeps none)")
-    p.add_argument("--valid", type=float, default=0.2,
-                   help="the part set aside for validation where FOLDER has none of its own (default: 0.2)")
-    p.add_argument("--seed", type=int, default=0, help="of the split, the order, the augmentation, the head "
-                                                       "(default: 0)")
-    p.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"), help="default: auto")
+    p.add_argument(
+        "--cache-bytes",
+        type=int,
+        help="bytes that decoded pictures may take on disk, those of "
+        "other folders too (default: a quarter of what is free; 0 "
+        "keeps none)",
+    )
+    p.add_argument(
+        "--valid",
+        type=float,
+        default=0.2,
+        help="the part set aside for validation where FOLDER has none of its own (default: 0.2)",
+    )
+    p.add_argument(
+        "--seed", type=int, default=0, help="of the split, the order, the augmentation, the head (default: 0)"
+    )
+    p.add_argument(
+        "--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"), help="default: auto"
+    )
     p.add_argument("--device", help="cpu or cuda (default: the GPU where there is one)")
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #38eab2af
 def build_parser() -> argparse.ArgumentParser:
     "The command line, one subcommand each."
-    parser = argparse.ArgumentParser("lessonkit", description="Train a good image classifier, and see every "
-                                                              "decision in it.",
-                                     epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "lessonkit",
+        description="Train a good image classifier, and see every decision in it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"lessonkit {version('lessonkit')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, more: str = "") -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip(),
-                                   epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+        return commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}. {more}".strip(),
+            epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
 
-    p = command("train", "take a folder of pictures through the five steps to a good classifier",
-                "Finds the learning rate,\ntrains the head, unfreezes, spreads the learning rates, trains "
-                "everything in cycles until it\noverfits; writes the model, its history and a page about it. "
-                "The last line is the accuracy.")
+    p = command(
+        "train",
+        "take a folder of pictures through the five steps to a good classifier",
+        "Finds the learning rate,\ntrains the head, unfreezes, spreads the learning rates, trains "
+        "everything in cycles until it\noverfits; writes the model, its history and a page about it. "
+        "The last line is the accuracy.",
+    )
     _add_data(p)
-    p.add_argument("--similarity", default="similar", metavar="S",
-                   help="how much the pictures are like those of the pretraining: similar (lrs of "
-                        "neighbouring layer groups differ by 3), different (by 10), or that factor itself "
-                        "(default: similar)")
+    p.add_argument(
+        "--similarity",
+        default="similar",
+        metavar="S",
+        help="how much the pictures are like those of the pretraining: similar (lrs of "
+        "neighbouring layer groups differ by 3), different (by 10), or that factor itself "
+        "(default: similar)",
+    )
     p.add_argument("--factor", dest="similarity", metavar="F", help="the same as --similarity, by number")
-    p.add_argument("--epochs", type=int,
-                   help="at most this many epochs of the full network (default: 6, or as many as show about "
-                        "1,600 pictures of each class, 24 at most; with --sample 8)")
+    p.add_argument(
+        "--epochs",
+        type=int,
+        help="at most this many epochs of the full network (default: 6, or as many as show about "
+        "1,600 pictures of each class, 24 at most; with --sample 8)",
+    )
     p.add_argument("--cycle-len", type=int, default=2, help="epochs of one of its cycles (default: 2)")
     p.add_argument("--head-epochs", type=int, default=3, help="epochs of the head alone (default: 3)")
     p.add_argument("--out", default="run", type=Path, help="the folder for the results (default: run)")
@@ -262,8 +346,9 @@ def build_parser() -> argparse.ArgumentParser:
     p = command("predict", "name pictures with a trained model")
     p.add_argument("model", type=Path, metavar="RUN", help="the folder that train wrote")
     p.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE_OR_FOLDER")
-    p.add_argument("--json", action="store_true", help="one JSON object a line: file, label, confidence, "
-                                                       "probabilities")
+    p.add_argument(
+        "--json", action="store_true", help="one JSON object a line: file, label, confidence, probabilities"
+    )
     p.set_defaults(run=predict)
 
     p = command("find-lr", "sweep the learning rate and say what each rule suggests")
@@ -275,27 +360,43 @@ def build_parser() -> argparse.ArgumentParser:
 
     p = command("check", "look at every file of a folder, and say what can be trained on")
     p.add_argument("folder", metavar="FOLDER")
-    p.add_argument("--valid", type=float, default=0.2, help="the part set aside for validation (default: 0.2)")
+    p.add_argument(
+        "--valid", type=float, default=0.2, help="the part set aside for validation (default: 0.2)"
+    )
     p.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
     p.set_defaults(run=check)
 
-    p = command("lab", "work through the lessons: copy them into a folder of yours and open JupyterLab there",
-                "Your work is never\nwritten over. Other options go to JupyterLab, such as --no-browser or "
-                "--port 9000.")
-    p.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="where they go (default: "
-                                                                          "lessonkit-lessons)")
-    p.add_argument("--update", action="store_true",
-                   help="bring newer lessons; one that you changed or ran stays, the new one comes beside it")
-    p.add_argument("--read", action="store_true",
-                   help="only read: write the lessons as pages into FOLDER/pages and open the browser there, "
-                        "no JupyterLab")
+    p = command(
+        "lab",
+        "work through the lessons: copy them into a folder of yours and open JupyterLab there",
+        "Your work is never\nwritten over. Other options go to JupyterLab, such as --no-browser or "
+        "--port 9000.",
+    )
+    p.add_argument(
+        "folder", nargs="?", type=Path, metavar="FOLDER", help="where they go (default: lessonkit-lessons)"
+    )
+    p.add_argument(
+        "--update",
+        action="store_true",
+        help="bring newer lessons; one that you changed or ran stays, the new one comes beside it",
+    )
+    p.add_argument(
+        "--read",
+        action="store_true",
+        help="only read: write the lessons as pages into FOLDER/pages and open the browser there, "
+        "no JupyterLab",
+    )
     p.set_defaults(run=lab)
 
-    p = command("cache", "show which folders' decoded pictures are kept, or remove them",
-                "LESSONKIT_CACHE names the\nfolder they are in (default: ~/.cache/lessonkit).")
-    p.add_argument("--clear", nargs="*", metavar="FOLDER", help="remove those of these folders of pictures, "
-                                                                "or of all")
+    p = command(
+        "cache",
+        "show which folders' decoded pictures are kept, or remove them",
+        "LESSONKIT_CACHE names the\nfolder they are in (default: ~/.cache/lessonkit).",
+    )
+    p.add_argument(
+        "--clear", nargs="*", metavar="FOLDER", help="remove those of these folders of pictures, or of all"
+    )
     p.set_defaults(run=cache)
     return parser
 
@@ -316,7 +417,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lessonkit: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:                                        # the reader of a pipe has gone
+    except BrokenPipeError:  # the reader of a pipe has gone
         sys.stdout = open(os.devnull, "w")
         return 0
     except (ValueError, OSError, TrainingError) as e:

@@ -44,8 +44,9 @@ def pick_device(device=None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={str(device)!r}: this machine has no GPU that torch can use; leave device "
-                         "out")
+        raise ValueError(
+            f"device={str(device)!r}: this machine has no GPU that torch can use; leave device out"
+        )
     return device
 
 # %% ../nbs/api/0_ground/01_device.ipynb #50a1cce1

@@ -50,6 +50,7 @@ def evaluate(model, valid_dl, loss_fn=F.cross_entropy, metrics=None, device="cpu
 class Answers:
     """What a network says of every picture of a loader: probs [n, n_classes], labels [n] int64, both on the
     CPU."""
+
     probs: torch.Tensor
     labels: torch.Tensor
 
@@ -87,7 +88,7 @@ def get_answers(model, dl, device="cpu", precision: str = "fp32") -> Answers:
 def confusion_matrix(answers: Answers, n_classes: int) -> torch.Tensor:
     "Counts [n_classes, n_classes]: row is what a picture is, column what it was taken for."
     index = answers.labels * n_classes + answers.predicted
-    return torch.bincount(index, minlength=n_classes ** 2).view(n_classes, n_classes)
+    return torch.bincount(index, minlength=n_classes**2).view(n_classes, n_classes)
 
 # %% ../nbs/api/4_evaluate/00_evaluate.ipynb #864d6d73
 def most_wrong(answers: Answers, n: int = 8) -> Sequence[int]:
@@ -101,8 +102,9 @@ def average_answers(answers: Sequence[Answers]) -> Answers:
     """The mean of the probabilities that several networks give the same pictures. ValueError: none, or other
     labels."""
     if not answers or any(not torch.equal(a.labels, answers[0].labels) for a in answers):
-        raise ValueError(f"{len(answers)} answers: one at least is needed, all of the same pictures in the "
-                         "same order")
+        raise ValueError(
+            f"{len(answers)} answers: one at least is needed, all of the same pictures in the same order"
+        )
     return Answers(torch.stack([a.probs for a in answers]).mean(0), answers[0].labels)
 
 # %% ../nbs/api/4_evaluate/00_evaluate.ipynb #ad03b8cf
@@ -111,8 +113,11 @@ def average_weights(states: Sequence[dict]) -> dict:
     ValueError: none, or states of different models."""
     if not states or any(s.keys() != states[0].keys() for s in states):
         raise ValueError(f"{len(states)} states: one at least is needed, all of the same model")
-    mean = {name: torch.stack([s[name].float() for s in states]).mean(0).to(value.dtype)
-            for name, value in states[-1].items() if value.is_floating_point()}
+    mean = {
+        name: torch.stack([s[name].float() for s in states]).mean(0).to(value.dtype)
+        for name, value in states[-1].items()
+        if value.is_floating_point()
+    }
     return states[-1] | mean
 
 # %% ../nbs/api/4_evaluate/00_evaluate.ipynb #abc265dc
@@ -134,8 +139,16 @@ def _moved(model, radius: float, generator: torch.Generator) -> Iterator[None]:
                 p.copy_(value)
 
 # %% ../nbs/api/4_evaluate/00_evaluate.ipynb #8f633c04
-def flatness(model, dl, radii: Sequence[float] = (0.0, 0.02, 0.05, 0.1), n: int = 3,
-             loss_fn=F.cross_entropy, device="cpu", precision: str = "fp32", seed: int = 0) -> list[float]:
+def flatness(
+    model,
+    dl,
+    radii: Sequence[float] = (0.0, 0.02, 0.05, 0.1),
+    n: int = 3,
+    loss_fn=F.cross_entropy,
+    device="cpu",
+    precision: str = "fp32",
+    seed: int = 0,
+) -> list[float]:
     """The mean loss over a loader at each radius around a model's weights, over `n` random directions; the
     model is left as it was, in eval mode. radii: step lengths as parts of each filter's own. ValueError: a
     negative radius, n below 1."""

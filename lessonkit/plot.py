@@ -20,6 +20,7 @@ def new_axes(ax=None, width: float = 6.4, height: float = 3.4, **labels):
     `Axes.set` takes."""
     if ax is None:
         import matplotlib.pyplot as plt
+
         ax = plt.subplots(figsize=(width, height), layout="constrained")[1]
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, color="#00000014", linewidth=0.8)
@@ -46,17 +47,29 @@ def plot_lr_find(found, ax=None):
         ax.plot(found.lrs, found.valid_losses, color=GREY, linewidth=1.2, linestyle="--", label="validation")
     for (name, lr), color, marker in zip(found.suggestions.items(), (ORANGE, GREEN, PURPLE, SKY), "osD^"):
         near = min(range(len(found.lrs)), key=lambda i: abs(math.log(found.lrs[i] / lr)))
-        ax.plot([lr], [found.smoothed[near]], marker, color=color, markersize=8, markeredgecolor="white",
-                label=f"{name} {format_lr(lr)}", zorder=3)
-    ax.set(xscale="log" if getattr(found, "mode", "exponential") == "exponential" else "linear",
-           xlabel="learning rate", ylabel="loss", ylim=_loss_limits(found.smoothed))
+        ax.plot(
+            [lr],
+            [found.smoothed[near]],
+            marker,
+            color=color,
+            markersize=8,
+            markeredgecolor="white",
+            label=f"{name} {format_lr(lr)}",
+            zorder=3,
+        )
+    ax.set(
+        xscale="log" if getattr(found, "mode", "exponential") == "exponential" else "linear",
+        xlabel="learning rate",
+        ylabel="loss",
+        ylim=_loss_limits(found.smoothed),
+    )
     ax.legend(loc="lower left", framealpha=0.8, edgecolor="none", fontsize="small")
     return ax
 
 # %% ../nbs/api/0_ground/02_plot.ipynb #3d808220
 def _loss_limits(losses) -> tuple[float, float]:
     "Limits that show the fall: what shoots up at the end may leave the picture."
-    low, first = min(losses), max(losses[:max(1, len(losses) // 3)])
+    low, first = min(losses), max(losses[: max(1, len(losses) // 3)])
     span = max(first - low, 1e-3 * max(1.0, abs(first)))
     return low - 0.15 * span, first + 0.6 * span
 
@@ -86,7 +99,10 @@ def plot_history(history, axes=None):
     """
     if axes is None:
         import matplotlib.pyplot as plt
-        axes = plt.subplots(3, 1, figsize=(6.4, 5.6), sharex=True, layout="constrained", height_ratios=[3, 2, 2])[1]
+
+        axes = plt.subplots(
+            3, 1, figsize=(6.4, 5.6), sharex=True, layout="constrained", height_ratios=[3, 2, 2]
+        )[1]
     top, middle, bottom = axes
     steps = [e["step"] for e in history.epochs]
     for ax in axes:
@@ -109,8 +125,13 @@ def _plot_lrs(ax, lrs):
     "One line a layer group; the axis is logarithmic when the groups differ."
     groups = list(zip(*lrs))
     for k, line in enumerate(groups):
-        ax.plot(range(1, len(line) + 1), line, color=COLORS[(len(groups) - 1 - k) % len(COLORS)], linewidth=1.6,
-                label="head" if k == len(groups) - 1 else f"group {k + 1}")
+        ax.plot(
+            range(1, len(line) + 1),
+            line,
+            color=COLORS[(len(groups) - 1 - k) % len(COLORS)],
+            linewidth=1.6,
+            label="head" if k == len(groups) - 1 else f"group {k + 1}",
+        )
     if len(groups) > 1:
         tops = [max(line) for line in groups if max(line) > 0]
         ax.set(yscale="log", ylim=(min(tops) / 100, max(tops) * 2))  # the foot of a cosine is zero: cut it
@@ -124,7 +145,12 @@ def plot_layer_lrs(names: list[str], lrs: list[float], n_params: list[int] | Non
     low = min([lr for lr in lrs if lr > 0], default=1e-3) / 10
     labels = names if n_params is None else [f"{n}\n{c:,} weights" for n, c in zip(names, n_params)]
     rows = range(len(names))
-    ax.barh(rows, [max(lr - low, 0) for lr in lrs], left=low, color=[COLORS[(len(names) - 1 - k) % len(COLORS)] for k in rows])
+    ax.barh(
+        rows,
+        [max(lr - low, 0) for lr in lrs],
+        left=low,
+        color=[COLORS[(len(names) - 1 - k) % len(COLORS)] for k in rows],
+    )
     for k, lr in enumerate(lrs):
         ax.text(max(lr, low) * 1.1, k, format_lr(lr) if lr else "frozen", va="center", fontsize="small")
     ax.set(xscale="log", xlim=(low, max([*lrs, low * 10]) * 4), yticks=list(rows), xlabel="learning rate")
@@ -140,8 +166,11 @@ def plot_pictures(pictures, titles=None, n_cols: int = 8, size: float = 1.2, axe
     n_rows = math.ceil(len(pictures) / n_cols)
     if axes is None:
         import matplotlib.pyplot as plt
+
         height = (size + (0.3 if titles else 0.05)) * n_rows
-        axes = plt.subplots(n_rows, n_cols, figsize=(size * n_cols, height), layout="constrained", squeeze=False)[1]
+        axes = plt.subplots(
+            n_rows, n_cols, figsize=(size * n_cols, height), layout="constrained", squeeze=False
+        )[1]
     for k, ax in enumerate(axes.flat):
         ax.axis("off")
         if k < len(pictures):
@@ -160,8 +189,15 @@ def plot_confusion(matrix, classes: list[str], ax=None):
     for i in range(n):
         for j in range(n):
             if matrix[i][j] and n <= 20:
-                ax.text(j, i, int(matrix[i][j]), ha="center", va="center", fontsize="small",
-                        color="white" if rows[i][j] > 0.5 else "black")
+                ax.text(
+                    j,
+                    i,
+                    int(matrix[i][j]),
+                    ha="center",
+                    va="center",
+                    fontsize="small",
+                    color="white" if rows[i][j] > 0.5 else "black",
+                )
     ax.set(xticks=range(n), yticks=range(n), xlabel="predicted", ylabel="is")
     ax.set_xticklabels(classes, rotation=0 if n <= 3 else 60, ha="center" if n <= 3 else "right")
     ax.set_yticklabels(classes)

@@ -27,6 +27,7 @@ from .nets.classifier import build_model
 @dataclass(frozen=True)
 class Prediction:
     "What the network says of one picture; `error` instead, with no label, for a file that cannot be used."
+
     file: str
     label: str | None = None
     confidence: float | None = None
@@ -37,7 +38,10 @@ class Prediction:
 class Predictor:
     """A trained network that names pictures. model: logits of normalised batches; classes: their names; size:
     in px; mean, std: the normalisation."""
-    def __init__(self, model: nn.Module, classes, size: int, mean, std, device="cpu", precision: str = "fp32"):
+
+    def __init__(
+        self, model: nn.Module, classes, size: int, mean, std, device="cpu", precision: str = "fp32"
+    ):
         self.model, self.classes, self.size = model, tuple(classes), size
         self.mean, self.std, self.device, self.precision = tuple(mean), tuple(std), device, precision
 
@@ -45,7 +49,7 @@ class Predictor:
         "A `Prediction` for every file, in order; a file that cannot be read gives one with an `error`."
         files = [os.fspath(f) for f in files]
         for k in range(0, len(files), bs):
-            yield from self._batch(files[k:k + bs])
+            yield from self._batch(files[k : k + bs])
 
     def _batch(self, files: list[str]) -> list[Prediction]:
         pictures, errors = {}, {}
@@ -73,9 +77,18 @@ def save_model(folder: str | os.PathLike, predictor: Predictor, **more) -> Path:
     folder, model = Path(folder), predictor.model
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     write_whole(folder / "model.safetensors", save(tensors))
-    return write_whole(folder / "model.json", {
-        "format": 1, "arch": getattr(model, "arch", None), "classes": list(predictor.classes), "size": predictor.size,
-        "mean": list(predictor.mean), "std": list(predictor.std), **more}).parent
+    return write_whole(
+        folder / "model.json",
+        {
+            "format": 1,
+            "arch": getattr(model, "arch", None),
+            "classes": list(predictor.classes),
+            "size": predictor.size,
+            "mean": list(predictor.mean),
+            "std": list(predictor.std),
+            **more,
+        },
+    ).parent
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #d1977a47
 def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device="cpu") -> Predictor:
@@ -86,8 +99,10 @@ def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device
     """
     folder = Path(folder)
     if not (folder / "model.json").is_file() or not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(f"{folder} holds no model: model.json and model.safetensors are needed, "
-                                "as `lessonkit train --out` writes them")
+        raise FileNotFoundError(
+            f"{folder} holds no model: model.json and model.safetensors are needed, "
+            "as `lessonkit train --out` writes them"
+        )
     try:
         info = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         arch, classes, size = info["arch"], info["classes"], info["size"]
@@ -102,6 +117,7 @@ def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device
     try:
         model.load_state_dict(state)
     except RuntimeError as e:
-        raise ValueError(f"{folder}: the weights do not fit {arch or type(model).__name__} "
-                         f"({str(e).splitlines()[0]})") from e
+        raise ValueError(
+            f"{folder}: the weights do not fit {arch or type(model).__name__} ({str(e).splitlines()[0]})"
+        ) from e
     return Predictor(model.to(device).eval(), classes, size, info["mean"], info["std"], device)

@@ -36,14 +36,17 @@ def lr_factor(similarity: str | float) -> float:
     try:
         return check_number("similarity", float(similarity), 1, 10)
     except (ValueError, TypeError):
-        raise ValueError(f'similarity={similarity!r}: "similar" (factor 3), "different" (factor 10), '
-                         "or a factor from 1 to 10") from None
+        raise ValueError(
+            f'similarity={similarity!r}: "similar" (factor 3), "different" (factor 10), '
+            "or a factor from 1 to 10"
+        ) from None
 
 # %% ../nbs/api/6_recipe/00_recipe.ipynb #8fb7a492
 @dataclass(frozen=True)
 class Step:
     """One of the five: its number, what it is, what it found or did in a sentence, and the records behind
     that."""
+
     number: int
     title: str
     text: str
@@ -56,6 +59,7 @@ class FiveSteps:
     """What `five_steps` did: the learner with its best weights, each step, the best evaluation (losses and
     metrics), the lrs of the layer groups in step 5, how long it took, and what ended it early, if anything
     did: "interrupted", or why training could not go on."""
+
     learner: Learner
     steps: tuple[Step, ...]
     best: dict
@@ -70,10 +74,22 @@ class FiveSteps:
 
     def to_dict(self) -> dict:
         "Plain values for JSON: the best evaluation, the lrs, and every step with its sweeps and histories."
-        return {"best": self.best, "lrs": list(self.lrs), "seconds": self.seconds, "ended": self.ended,
-                "steps": [{"number": s.number, "title": s.title, "text": s.text,
-                           "found": [asdict(f) | {"suggestions": f.suggestions} for f in s.found],
-                           "histories": [h.to_dict() for h in s.histories]} for s in self.steps]}
+        return {
+            "best": self.best,
+            "lrs": list(self.lrs),
+            "seconds": self.seconds,
+            "ended": self.ended,
+            "steps": [
+                {
+                    "number": s.number,
+                    "title": s.title,
+                    "text": s.text,
+                    "found": [asdict(f) | {"suggestions": f.suggestions} for f in s.found],
+                    "histories": [h.to_dict() for h in s.histories],
+                }
+                for s in self.steps
+            ],
+        }
 
     def __str__(self):
         lines = [f"{s.number}. {s.title}: {s.text}" for s in self.steps]
@@ -96,7 +112,7 @@ def _pick(found: LRFind, lr: float, factor: float, pretrained: bool) -> tuple[fl
 def _cycles(epochs: int, cycle_len: int, cycle_mult: int) -> int:
     "How many cycles fit into `epochs`, one at least."
     n = 1
-    while sum(cycle_len * cycle_mult ** k for k in range(n + 1)) <= epochs:
+    while sum(cycle_len * cycle_mult**k for k in range(n + 1)) <= epochs:
         n += 1
     return n
 
@@ -106,7 +122,7 @@ def _share(epochs: int, parts: int) -> list[int]:
     return [epochs // parts] * (parts - 1) + [epochs - epochs // parts * (parts - 1)]
 
 # %% ../nbs/api/6_recipe/00_recipe.ipynb #3662b9ae
-SEEN, MOST_EPOCHS = 1600, 24        # pictures of a class
+SEEN, MOST_EPOCHS = 1600, 24  # pictures of a class
 
 
 def _enough_epochs(per_class: float, cycle_len: int) -> int:
@@ -118,13 +134,14 @@ class Countdown:
     """The seconds left of a run of several parts, from the work in each (in any unit) and the pace so far.
 
     `left(part, fraction)`: None before anything was done."""
+
     def __init__(self, parts: dict):
         self.parts, self.began = parts, time.perf_counter()
 
     def left(self, part, fraction: float = 0.0) -> float | None:
         "Seconds left when `fraction` of `part` is done, and all of those before it."
         names = list(self.parts)
-        done = sum(self.parts[n] for n in names[:names.index(part)]) + fraction * self.parts[part]
+        done = sum(self.parts[n] for n in names[: names.index(part)]) + fraction * self.parts[part]
         return (time.perf_counter() - self.began) / done * (sum(self.parts.values()) - done) if done else None
 
     def text(self, part, fraction: float = 0.0) -> str:
@@ -140,18 +157,19 @@ class _Interrupted(Exception):
 @dataclass
 class _Run:
     "A run of the five steps: what was asked for (see `five_steps`), and the lrs that were found."
+
     learn: Learner
     sizes: list[int]
     factor: float
-    schedules: list[Schedule]                                      # of the full network, one for each size
+    schedules: list[Schedule]  # of the full network, one for each size
     head_epochs: int
     patience: int
     say: Callable[[str], None]
     progress: bool
     countdown: Countdown
-    lr: float = 0.0                                                # of the head
-    full_lr: float = 0.0                                           # of the head, when everything is trained
-    lrs: tuple[float, ...] = ()                                    # of the layer groups, then
+    lr: float = 0.0  # of the head
+    full_lr: float = 0.0  # of the head, when everything is trained
+    lrs: tuple[float, ...] = ()  # of the layer groups, then
     ended: str = ""
 
     def begin(self, number: int, title: str, part=None) -> None:
@@ -177,7 +195,7 @@ class _Run:
         return f"best {metric} {self.learn.best.epoch[metric]:.4f}"
 
 # %% ../nbs/api/6_recipe/00_recipe.ipynb #94f21318
-FIND_HEAD, FIND_ALL = 60, 40        # updates of the two sweeps
+FIND_HEAD, FIND_ALL = 60, 40  # updates of the two sweeps
 LEARN = 3  # passes of a picture that is learnt from: forward, and twice that backward
 
 
@@ -185,10 +203,15 @@ def _work(learn: Learner, sizes: list[int], schedules: list[Schedule], head_epoc
     "Passes of pictures, times their area, that each part takes at most; the parts of step 5 go by number."
     n_train, n_valid = (len(learn.data.items(split)) for split in ("train", "valid"))
     bs, area = learn.data.bs, sizes[0] ** 2
-    parts = {"find": FIND_HEAD * bs * area, "head": (head_epochs * n_train + n_valid) * area,
-             "find again": FIND_ALL * bs * LEARN * area}
-    return parts | {k: schedule.n_epochs * (LEARN * n_train + n_valid) * size ** 2
-                    for k, (size, schedule) in enumerate(zip(sizes, schedules))}
+    parts = {
+        "find": FIND_HEAD * bs * area,
+        "head": (head_epochs * n_train + n_valid) * area,
+        "find again": FIND_ALL * bs * LEARN * area,
+    }
+    return parts | {
+        k: schedule.n_epochs * (LEARN * n_train + n_valid) * size**2
+        for k, (size, schedule) in enumerate(zip(sizes, schedules))
+    }
 
 # %% ../nbs/api/6_recipe/00_recipe.ipynb #88eb1220
 def _find_lr(run: _Run) -> Step:
@@ -213,7 +236,9 @@ def _unfreeze(run: _Run) -> Step:
     learn = run.learn
     learn.restore_best()
     learn.unfreeze()
-    found = run.sweep(spread_lrs(1.0, len(learn.groups), run.factor), lr_min=1e-6, lr_max=1.0, n_steps=FIND_ALL)
+    found = run.sweep(
+        spread_lrs(1.0, len(learn.groups), run.factor), lr_min=1e-6, lr_max=1.0, n_steps=FIND_ALL
+    )
     run.full_lr, why = _pick(found, run.lr, run.factor, learn.pretrained)
     weights = f"{sum(g.n_params for g in learn.groups):,} weights in {len(learn.groups)} layer groups"
     return Step(3, "Unfreeze", f"{weights}; lr {format_lr(run.full_lr)}, {why}", (found,))
@@ -222,14 +247,18 @@ def _unfreeze(run: _Run) -> Step:
 def _spread(run: _Run) -> Step:
     run.begin(4, "Give each layer group its own learning rate")
     run.lrs = tuple(spread_lrs(run.full_lr, len(run.learn.groups), run.factor))
-    why = (f"a factor of {run.factor:g} from group to group" if run.learn.pretrained
-           else "the same for all, as nothing is pretrained")
+    why = (
+        f"a factor of {run.factor:g} from group to group"
+        if run.learn.pretrained
+        else "the same for all, as nothing is pretrained"
+    )
     return Step(4, "A learning rate for each layer group", f"{', '.join(map(format_lr, run.lrs))} ({why})")
 
 # %% ../nbs/api/6_recipe/00_recipe.ipynb #3527e13e
 def _train_all(run: _Run) -> Step:
-    run.begin(5, f"Train the full network in cycles of {run.schedules[0].cycles[0]:g} epochs until it "
-                 "overfits", 0)
+    run.begin(
+        5, f"Train the full network in cycles of {run.schedules[0].cycles[0]:g} epochs until it overfits", 0
+    )
     histories = []
     for k, (size, schedule) in enumerate(zip(run.sizes, run.schedules)):
         if len(run.sizes) > 1:
@@ -238,7 +267,7 @@ def _train_all(run: _Run) -> Step:
         try:
             run.fit(k, schedule, list(run.lrs), until_overfit=True, patience=run.patience)
             run.ended = "interrupted" if run.learn.history.ended == "interrupted" else ""
-        except TrainingError as e:                                 # what the head has learnt is worth keeping
+        except TrainingError as e:  # what the head has learnt is worth keeping
             run.ended = str(e)
         histories.append(run.learn.history)
         if run.ended:
@@ -247,9 +276,21 @@ def _train_all(run: _Run) -> Step:
     return Step(5, "Train the full network", f"{run.best()}; {why}", (), tuple(histories))
 
 # %% ../nbs/api/6_recipe/00_recipe.ipynb #57572add
-def five_steps(data: ImageData, arch: str = DEFAULT_ARCH, weights="DEFAULT", *, sizes: list[int] | None = None,
-               similarity: str | float = "similar", head_epochs: int = 3, epochs: int | None = None, cycle_len: int = 2,
-               patience: int = 1, say: Callable[[str], None] = print, progress: bool = True, **learner) -> FiveSteps:
+def five_steps(
+    data: ImageData,
+    arch: str = DEFAULT_ARCH,
+    weights="DEFAULT",
+    *,
+    sizes: list[int] | None = None,
+    similarity: str | float = "similar",
+    head_epochs: int = 3,
+    epochs: int | None = None,
+    cycle_len: int = 2,
+    patience: int = 1,
+    say: Callable[[str], None] = print,
+    progress: bool = True,
+    **learner,
+) -> FiveSteps:
     """Train a classifier for `data` in five steps and return it with what each step found and did.
 
     1. Find the lr. 2. Train the head for `head_epochs` cycles of one epoch, the body frozen. 3. Unfreeze, and
@@ -264,8 +305,17 @@ def five_steps(data: ImageData, arch: str = DEFAULT_ARCH, weights="DEFAULT", *, 
     `ended`; before there are any, KeyboardInterrupt and TrainingError go to the caller.
     """
     began = time.perf_counter()
-    run = _ready(Learner(data, arch, weights=weights, **learner), sizes or [data.size], lr_factor(similarity),
-                 head_epochs, epochs, cycle_len, patience=patience, say=say, progress=progress)
+    run = _ready(
+        Learner(data, arch, weights=weights, **learner),
+        sizes or [data.size],
+        lr_factor(similarity),
+        head_epochs,
+        epochs,
+        cycle_len,
+        patience=patience,
+        say=say,
+        progress=progress,
+    )
     steps = []
     try:
         for step in (_find_lr, _train_head, _unfreeze, _spread, _train_all):
@@ -275,20 +325,35 @@ def five_steps(data: ImageData, arch: str = DEFAULT_ARCH, weights="DEFAULT", *, 
         run.ended = "interrupted"
     if run.learn.best is None:
         raise KeyboardInterrupt
-    return FiveSteps(run.learn, tuple(steps), run.learn.restore_best(), run.lrs, time.perf_counter() - began, run.ended)
+    return FiveSteps(
+        run.learn, tuple(steps), run.learn.restore_best(), run.lrs, time.perf_counter() - began, run.ended
+    )
 
 # %% ../nbs/api/6_recipe/00_recipe.ipynb #e9327a57
-def _ready(learn: Learner, sizes: list[int], factor: float, head_epochs: int, epochs: int | None, cycle_len: int,
-           **options) -> _Run:
+def _ready(
+    learn: Learner,
+    sizes: list[int],
+    factor: float,
+    head_epochs: int,
+    epochs: int | None,
+    cycle_len: int,
+    **options,
+) -> _Run:
     "The run that was asked for. ValueError for what cannot be done, before a weight moves."
     data, per_class = learn.data, len(learn.data.items("train")) / len(learn.data.classes)
     check_number("head_epochs", head_epochs, 1, whole=True)
     check_number("cycle_len", cycle_len, 1, whole=True)
-    epochs = _enough_epochs(per_class, cycle_len) if epochs is None else check_number("epochs", epochs, 1, whole=True)
+    epochs = (
+        _enough_epochs(per_class, cycle_len)
+        if epochs is None
+        else check_number("epochs", epochs, 1, whole=True)
+    )
     for size in sizes:
         check_size(learn.model, check_number("size", size, 8, 2048, whole=True))
     data.size = sizes[0]
     factor, cycle_mult = (factor, 1) if learn.pretrained else (1.0, 2)
-    schedules = [sgdr(_cycles(n, cycle_len, cycle_mult), cycle_len, cycle_mult) for n in _share(epochs, len(sizes))]
+    schedules = [
+        sgdr(_cycles(n, cycle_len, cycle_mult), cycle_len, cycle_mult) for n in _share(epochs, len(sizes))
+    ]
     countdown = Countdown(_work(learn, sizes, schedules, head_epochs))
     return _Run(learn, sizes, factor, schedules, head_epochs, countdown=countdown, **options)

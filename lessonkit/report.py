@@ -26,6 +26,7 @@ from .recipe import FiveSteps
 def _png(draw, width: float, height: float, **subplots) -> str:
     "What `draw(axes)` draws, as a PNG in base64."
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     draw(figure.subplots(**subplots))
     out = io.BytesIO()
@@ -38,23 +39,48 @@ def _step_figures(five: FiveSteps) -> dict[int, list[tuple[str, str]]]:
     figures: dict[int, list] = {}
     for step in five.steps:
         figures[step.number] = [
-            ("Loss against the learning rate, raised at every batch.", _png(lambda ax: plot_lr_find(f, ax), 6.4, 3.2))
-            for f in step.found]
+            (
+                "Loss against the learning rate, raised at every batch.",
+                _png(lambda ax, f=f: plot_lr_find(f, ax), 6.4, 3.2),
+            )
+            for f in step.found
+        ]
         figures[step.number] += [
-            (f"Losses, {five.learner.metric} and learning rates at {h.size} px; dotted lines are the ends of "
-             "cycles.",
-             _png(lambda axes: plot_history(h, axes), 6.4, 5.4, nrows=3, sharex=True, height_ratios=[3, 2, 2]))
-            for h in step.histories]
+            (
+                f"Losses, {five.learner.metric} and learning rates at {h.size} px; dotted lines are "
+                "the ends of cycles.",
+                _png(
+                    lambda axes, h=h: plot_history(h, axes),
+                    6.4,
+                    5.4,
+                    nrows=3,
+                    sharex=True,
+                    height_ratios=[3, 2, 2],
+                ),
+            )
+            for h in step.histories
+        ]
     if five.lrs:
         groups = five.learner.groups
-        figures.setdefault(4, []).append(("The learning rate of each layer group at the top of a cycle.", _png(
-            lambda ax: plot_layer_lrs([g.name for g in groups], list(five.lrs), [g.n_params for g in groups], ax), 6.4, 2.6)))
+        figures.setdefault(4, []).append(
+            (
+                "The learning rate of each layer group at the top of a cycle.",
+                _png(
+                    lambda ax: plot_layer_lrs(
+                        [g.name for g in groups], list(five.lrs), [g.n_params for g in groups], ax
+                    ),
+                    6.4,
+                    2.6,
+                ),
+            )
+        )
     return figures
 
 # %% ../nbs/api/6_recipe/01_report.ipynb #ee6ff238
 def augmented(data: ImageData, n_pictures: int = 2, n_each: int = 6, seed: int = 0) -> list:
     "`n_pictures` training pictures, `n_each` times as training sees them: arrays [size, size, 3] in 0..1."
     import numpy as np
+
     items = data.items("train")
     chosen = [items[k * len(items) // n_pictures] for k in range(n_pictures)]
     pictures = [load_picture(i.path, data.size * 8 // 7) for i in chosen for _ in range(n_each)]
@@ -69,20 +95,36 @@ def _result_figures(five: FiveSteps) -> list[tuple[str, str]]:
     answers = learn.answers()
     matrix = confusion_matrix(answers, len(classes)).tolist()
     side = min(9, max(3.4, 1.4 + 0.5 * len(classes)))
-    figures = [("Rows: what the pictures show. Columns: what the network says.",
-                _png(lambda ax: plot_confusion(matrix, list(classes), ax), side + 0.4, side))]
+    figures = [
+        (
+            "Rows: what the pictures show. Columns: what the network says.",
+            _png(lambda ax: plot_confusion(matrix, list(classes), ax), side + 0.4, side),
+        )
+    ]
     worst = most_wrong(answers, 8)
     if worst:
         items = learn.data.items("valid")
-        titles = [f"{classes[answers.labels[k]]}\nsaid {classes[answers.predicted[k]]} "
-                  f"{answers.probs[k].max():.0%}" for k in worst]
+        titles = [
+            f"{classes[answers.labels[k]]}\nsaid {classes[answers.predicted[k]]} {answers.probs[k].max():.0%}"
+            for k in worst
+        ]
         pictures = [load_picture(items[k].path, 160) for k in worst]
         n_cols = min(4, len(worst))
         rows = -(-len(worst) // n_cols)
-        figures.append(("The validation pictures it is most wrong about. Look at each: a wrong label, or a "
-                        "hard picture?", _png(
-            lambda axes: plot_pictures(pictures, titles, n_cols, axes=axes), 1.7 * n_cols, 2.1 * rows,
-            nrows=rows, ncols=n_cols, squeeze=False)))
+        figures.append(
+            (
+                "The validation pictures it is most wrong about. Look at each: a wrong label, or a "
+                "hard picture?",
+                _png(
+                    lambda axes: plot_pictures(pictures, titles, n_cols, axes=axes),
+                    1.7 * n_cols,
+                    2.1 * rows,
+                    nrows=rows,
+                    ncols=n_cols,
+                    squeeze=False,
+                ),
+            )
+        )
     return figures
 
 # %% ../nbs/api/6_recipe/01_report.ipynb #c01da3aa
@@ -92,24 +134,44 @@ NEXT_ARCHS = ("resnet34", "resnext50_32x4d")
 def next_archs(learn) -> tuple[str, ...]:
     "The larger networks that are worth a try after the one at hand."
     arch = getattr(learn.model, "arch", "")
-    return NEXT_ARCHS[NEXT_ARCHS.index(arch) + 1:] if arch in NEXT_ARCHS else NEXT_ARCHS
+    return NEXT_ARCHS[NEXT_ARCHS.index(arch) + 1 :] if arch in NEXT_ARCHS else NEXT_ARCHS
 
 # %% ../nbs/api/6_recipe/01_report.ipynb #5c2ebd97
 def write_report(five: FiveSteps, path: str | os.PathLike, title: str | None = None) -> Path:
     """Write the page of a `five_steps` run to `path`: one self-contained HTML file, whole or not at all."""
     from jinja2 import Environment
+
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (files("lessonkit") / "static" / "report.html").read_text(encoding="utf-8"))
+        (files("lessonkit") / "static" / "report.html").read_text(encoding="utf-8")
+    )
     learn, data = five.learner, five.learner.data
-    augment = ("Two training pictures, six times each, as training sees them.", _png(
-        lambda axes: plot_pictures(augmented(data), n_cols=6, axes=axes), 6.6, 2.3, nrows=2, ncols=6, squeeze=False))
+    augment = (
+        "Two training pictures, six times each, as training sees them.",
+        _png(
+            lambda axes: plot_pictures(augmented(data), n_cols=6, axes=axes),
+            6.6,
+            2.3,
+            nrows=2,
+            ncols=6,
+            squeeze=False,
+        ),
+    )
     figures = _step_figures(five)
     figures.setdefault(2, []).append(augment)
     report = data.report
     page = template.render(
-        title=title or f"{Path(report.root).name}: five steps to an image classifier", five=five, learn=learn, figures=figures,
-        metric=learn.metric, score=f"{five.score:.2%}" if learn.metric == "accuracy" else f"{five.score:.4f}",
-        minutes=f"{five.seconds / 60:.1f}", report=report,
-        train=report.counts("train"), valid=report.counts("valid"), results=_result_figures(five),
-        arch=getattr(learn.model, "arch", type(learn.model).__name__), next_archs=next_archs(learn))
+        title=title or f"{Path(report.root).name}: five steps to an image classifier",
+        five=five,
+        learn=learn,
+        figures=figures,
+        metric=learn.metric,
+        score=f"{five.score:.2%}" if learn.metric == "accuracy" else f"{five.score:.4f}",
+        minutes=f"{five.seconds / 60:.1f}",
+        report=report,
+        train=report.counts("train"),
+        valid=report.counts("valid"),
+        results=_result_figures(five),
+        arch=getattr(learn.model, "arch", type(learn.model).__name__),
+        next_archs=next_archs(learn),
+    )
     return write_whole(path, page)

@@ -1,5 +1,6 @@
 """What the tests share: folders of small pictures, real photos where they are at hand, two threads at
 most."""
+
 import os
 import shutil
 from pathlib import Path
@@ -13,11 +14,18 @@ from lessonkit.basics import keep_freed_memory, memory_environment
 
 SHARED = Path(__file__).parents[2] / "shared"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
-os.environ.update(memory_environment())                            # of the processes that tests start
+os.environ.update(memory_environment())  # of the processes that tests start
 keep_freed_memory()
 
 
@@ -71,6 +79,7 @@ def browser():
             pytest.fail("CI must run the browser tests: chromium is not installed")
         pytest.skip("needs Debian's chromium")
     from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         yield chromium

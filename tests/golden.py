@@ -3,6 +3,7 @@
 Fifteen configurations run with the code of the revision and with the working tree's, on one thread each; it
 says which weights, losses, lrs and generators are not the same. For changes that are meant to change nothing.
 """
+
 import hashlib
 import inspect
 import json
@@ -27,8 +28,11 @@ def digest(value) -> str:
     if hasattr(value, "state_dict"):
         parts = [name.encode() + digest(v).encode() for name, v in sorted(value.state_dict().items())]
     elif hasattr(value, "numpy"):
-        parts = [str(value.dtype).encode(), str(tuple(value.shape)).encode(),
-                 value.detach().cpu().contiguous().reshape(-1).numpy().tobytes()]
+        parts = [
+            str(value.dtype).encode(),
+            str(tuple(value.shape)).encode(),
+            value.detach().cpu().contiguous().reshape(-1).numpy().tobytes(),
+        ]
     else:
         parts = [repr(value).encode()]
     return hashlib.sha256(b"|".join(parts)).hexdigest()[:12]
@@ -39,37 +43,57 @@ def small(seed: int = 0, n: int = 96, shape=(3, 16, 16)):
     import torch
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
+
     g = torch.Generator().manual_seed(seed)
     x, y = torch.randn(n, *shape, generator=g), torch.randint(4, (n,), generator=g)
     x = x + y.float().reshape(-1, 1, 1, 1) / 2
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2),
-                          nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(8, 4))
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.1),
+        nn.Linear(8, 4),
+    )
     data = TensorDataset(x, y)
     return model, DataLoader(data, 16, shuffle=True), DataLoader(data, 32)
 
 
 def pictures(**options):
     from lessonkit import ImageData
+
     return ImageData("sample:side_on", **{"size": 32, "per_class": 8, "bs": 16, "progress": False} | options)
 
 
 def half() -> dict:
     "How `lr_find` is told to compute in bfloat16: `precision`, before 0.1.0 `amp`."
     from lessonkit import lr_find
+
     return {"precision" if "precision" in inspect.signature(lr_find).parameters else "amp": "bf16"}
 
 
 def found(result, model) -> dict:
-    return {"weights": model, "losses": result.losses, "lrs": result.lrs,
-            "suggestions": [result.suggestions, result.stopped]}
+    return {
+        "weights": model,
+        "losses": result.losses,
+        "lrs": result.lrs,
+        "suggestions": [result.suggestions, result.stopped],
+    }
 
 
 def trained(learn) -> dict:
     h = learn.history
     epochs = [{k: v for k, v in e.items() if k != "seconds"} for e in h.epochs]
-    return {"weights": learn.model, "losses": h.losses, "lrs": h.lrs,
-            "record": [epochs, h.cycle_ends, str(h.schedule), h.stopped]}
+    return {
+        "weights": learn.model,
+        "losses": h.losses,
+        "lrs": h.lrs,
+        "record": [epochs, h.cycle_ends, str(h.schedule), h.stopped],
+    }
 
 
 @golden
@@ -78,6 +102,7 @@ def finder_sgd(folder):
     from torch.nn import functional as F
 
     from lessonkit import lr_find
+
     model, train_dl, valid_dl = small()
     opt = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     return found(lr_find(model, train_dl, F.cross_entropy, opt, n_steps=60, valid_dl=valid_dl), model)
@@ -89,9 +114,11 @@ def finder_adamw_bf16(folder):
     from torch.nn import functional as F
 
     from lessonkit import lr_find
+
     model, train_dl, _ = small(1)
-    opt = torch.optim.AdamW([{"params": model[:4].parameters(), "lr": 1e-3},
-                             {"params": model[4:].parameters(), "lr": 1e-2}])
+    opt = torch.optim.AdamW(
+        [{"params": model[:4].parameters(), "lr": 1e-3}, {"params": model[4:].parameters(), "lr": 1e-2}]
+    )
     return found(lr_find(model, train_dl, F.cross_entropy, opt, n_steps=40, **half()), model)
 
 
@@ -101,6 +128,7 @@ def finder_accumulates_dictionaries(folder):
     from torch.nn import functional as F
 
     from lessonkit import lr_find
+
     model, train_dl, _ = small(2)
 
     class Named(nn.Module):
@@ -110,6 +138,7 @@ def finder_accumulates_dictionaries(folder):
 
         def forward(self, image):
             return self.inner(image)
+
     named, batches = Named(), [{"image": x, "label": y} for x, y in train_dl]
     result = lr_find(named, batches, F.cross_entropy, n_steps=30, accumulate=3, mode="linear", lr_max=1.0)
     return found(result, named)
@@ -121,17 +150,20 @@ def finder_scaler(folder):
     from torch.nn import functional as F
 
     from lessonkit import lr_find
+
     model, train_dl, _ = small(3)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** 127)             # the first tries overflow
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)  # the first tries overflow
     opt = torch.optim.SGD(model.parameters(), 0.1)
-    result = lr_find(model, train_dl, lambda out, y: 8 * F.cross_entropy(out, y), opt, n_steps=20,
-                     scaler=scaler, **half())
+    result = lr_find(
+        model, train_dl, lambda out, y: 8 * F.cross_entropy(out, y), opt, n_steps=20, scaler=scaler, **half()
+    )
     return found(result, model) | {"scale": scaler.get_scale()}
 
 
 @golden
 def trial_frozen(folder):
     from lessonkit import Learner
+
     learn = Learner(pictures(augment="none"))
     return {"losses": list(learn.trial(1e-2, 12)), "weights": learn.model}
 
@@ -139,6 +171,7 @@ def trial_frozen(folder):
 @golden
 def fit_sgd_cycles(folder):
     from lessonkit import Learner, sgdr
+
     model, *loaders = small(4)
     learn = Learner(loaders, model, n_classes=4, opt="sgd")
     learn.fit(sgdr(3, 1), lr=0.1, progress=False)
@@ -148,6 +181,7 @@ def fit_sgd_cycles(folder):
 @golden
 def fit_adamw_growing(folder):
     from lessonkit import Learner, sgdr
+
     model, *loaders = small(5)
     learn = Learner(loaders, model, n_classes=4)
     learn.fit(sgdr(3, 1, 2), lr=[1e-3, 3e-3, 1e-2], progress=False)
@@ -157,6 +191,7 @@ def fit_adamw_growing(folder):
 @golden
 def fit_grows_by_itself(folder):
     from lessonkit import Learner, Schedule
+
     model, *loaders = small(6)
     learn = Learner(loaders, model, n_classes=4)
     learn.fit(Schedule("cosine", (1, 1, 1), grow=True), lr=1e-2, progress=False)
@@ -166,6 +201,7 @@ def fit_grows_by_itself(folder):
 @golden
 def fit_bf16(folder):
     from lessonkit import Learner, sgdr
+
     model, *loaders = small(7)
     learn = Learner(loaders, model, n_classes=4, precision="bf16")
     learn.fit(sgdr(1, 2), lr=1e-2, progress=False)
@@ -175,6 +211,7 @@ def fit_bf16(folder):
 @golden
 def fit_frozen_features(folder):
     from lessonkit import Learner, sgdr
+
     learn = Learner(pictures(augment="none"))
     learn.fit(sgdr(2, 1), lr=1e-2, progress=False)
     return trained(learn) | {"answers": learn.answers().probs}
@@ -183,6 +220,7 @@ def fit_frozen_features(folder):
 @golden
 def fit_augmented_unfrozen(folder):
     from lessonkit import Learner, sgdr, spread_lrs
+
     learn = Learner(pictures(augment="side_on"), train_norms=True)
     learn.unfreeze()
     learn.fit(sgdr(1, 2), lr=spread_lrs(1e-3, 3, 3), progress=False)
@@ -200,6 +238,7 @@ def fit_resumed(folder):
 
         def ended(self, history):
             pass
+
     for _ in range(2):
         learn = Learner(pictures(augment="side_on"))
         learn.unfreeze()
@@ -211,6 +250,7 @@ def fit_resumed(folder):
 @golden
 def fit_snapshots(folder):
     from lessonkit import Learner, average_weights, sgdr
+
     model, *loaders = small(8)
     learn = Learner(loaders, model, n_classes=4)
     learn.fit(sgdr(3, 1), lr=3e-2, snapshots=True, progress=False)
@@ -221,6 +261,7 @@ def fit_snapshots(folder):
 @golden
 def fit_until_overfit(folder):
     from lessonkit import Learner, sgdr
+
     model, train_dl, _ = small(9, 32)
     learn = Learner((train_dl, small(10, 64)[1]), model, n_classes=4)
     learn.fit(sgdr(30, 1), lr=3e-2, until_overfit=True, patience=1, progress=False)
@@ -230,9 +271,11 @@ def fit_until_overfit(folder):
 @golden
 def recipe(folder):
     from lessonkit import five_steps
+
     said = []
-    result = five_steps(pictures(augment="side_on"), sizes=[32, 48], head_epochs=2, epochs=4, say=said.append,
-                        progress=False)
+    result = five_steps(
+        pictures(augment="side_on"), sizes=[32, 48], head_epochs=2, epochs=4, say=said.append, progress=False
+    )
     steps = [[s.number, s.title, s.text] for s in result.steps]
     sweeps = [[f.lrs, f.losses] for s in result.steps for f in s.found]
     return trained(result.learner) | {"steps": steps, "sweeps": sweeps, "all lrs": result.lrs}
@@ -241,6 +284,7 @@ def recipe(folder):
 def run_all() -> dict:
     "What every configuration gives with the lessonkit that is on the path, as digests."
     import torch
+
     torch.set_num_threads(1)
     results = {}
     for name, run in RUNS.items():
@@ -255,8 +299,9 @@ def run_all() -> dict:
 def results_of(tree: Path) -> dict:
     "The same in a process of its own, with the code in `tree`."
     env = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-    said = subprocess.run([sys.executable, __file__, "--here"], env=env, cwd=tree, stdout=subprocess.PIPE,
-                          check=True)
+    said = subprocess.run(
+        [sys.executable, __file__, "--here"], env=env, cwd=tree, stdout=subprocess.PIPE, check=True
+    )
     return json.loads(said.stdout)
 
 

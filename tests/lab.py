@@ -1,4 +1,5 @@
 """A real JupyterLab in a real browser, for tests and benchmarks of the widgets."""
+
 import json
 import os
 import re
@@ -11,36 +12,71 @@ from pathlib import Path
 
 import nbformat
 
-NOTEBOOK = "() => window.jupyterapp?.shell?.currentWidget"      # a page that loads, or loads again, has no app yet
+NOTEBOOK = (
+    "() => window.jupyterapp?.shell?.currentWidget"  # a page that loads, or loads again, has no app yet
+)
 
 
 class Lab:
     """A JupyterLab server of its own in `root`: `open` gives a page with a notebook. kernels: further kernels
     by name, each with the folder whose packages it prefers; command: what Python runs to start it, None for
     JupyterLab itself; env: for it."""
-    def __init__(self, root: Path, kernels: dict[str, Path] | None = None, command: list[str] | None = None, env: dict | None = None):
+
+    def __init__(
+        self,
+        root: Path,
+        kernels: dict[str, Path] | None = None,
+        command: list[str] | None = None,
+        env: dict | None = None,
+    ):
         self.root = root
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
         for name, folder in (kernels or {}).items():
-            spec = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": name,
-                    "language": "python", "env": {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}}
+            spec = {
+                "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+                "display_name": name,
+                "language": "python",
+                "env": {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
+            }
             at = root / "share" / "kernels" / name / "kernel.json"
             at.parent.mkdir(parents=True, exist_ok=True)
             at.write_text(json.dumps(spec))
         quiet = root / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
         quiet.parent.mkdir(parents=True)
         quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-        own = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "JUPYTER_CONFIG_DIR": "config",
-               "JUPYTER_PATH": "share", "IPYTHONDIR": "ipython"}
+        own = {
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_PATH": "share",
+            "IPYTHONDIR": "ipython",
+        }
         self.url = f"http://127.0.0.1:{port}"
         self.log = open(root / "lab.log", "w")
-        start = command or ["-m", "jupyterlab", f"--ServerApp.root_dir={root}", "--ip=127.0.0.1", "--IdentityProvider.token="]
+        start = command or [
+            "-m",
+            "jupyterlab",
+            f"--ServerApp.root_dir={root}",
+            "--ip=127.0.0.1",
+            "--IdentityProvider.token=",
+        ]
         self.server = subprocess.Popen(
-            [sys.executable, *start, "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
-             "--LabApp.expose_app_in_browser=True"],
-            cwd=root, env=os.environ | {k: str(root / v) for k, v in own.items()} | (env or {}), stdout=self.log, stderr=self.log)
+            [
+                sys.executable,
+                *start,
+                "--no-browser",
+                "--allow-root",
+                f"--port={port}",
+                "--ServerApp.port_retries=0",
+                "--LabApp.expose_app_in_browser=True",
+            ],
+            cwd=root,
+            env=os.environ | {k: str(root / v) for k, v in own.items()} | (env or {}),
+            stdout=self.log,
+            stderr=self.log,
+        )
         for _ in range(300):
             try:
                 urllib.request.urlopen(f"{self.url}/api", timeout=1)
@@ -60,7 +96,9 @@ class Lab:
         """Write a notebook of code cells, or one that is there if `cells` is empty, and open it in a page of
         its own."""
         if cells:
-            nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}})
+            nb = nbformat.v4.new_notebook(
+                metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}}
+            )
             nb.cells = [nbformat.v4.new_code_cell(c) for c in cells]
             nbformat.write(nb, self.root / name)
         page = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | context).new_page()
@@ -69,6 +107,7 @@ class Lab:
 
 class Notebook:
     "A notebook in a page."
+
     def __init__(self, page, url: str):
         self.page, self.problems = page, []
         page.on("pageerror", lambda e: self.problems.append(f"{e}\n{e.stack}"))
@@ -77,8 +116,10 @@ class Notebook:
 
     def wait_idle(self, timeout: float = 90):
         "Until the kernel is there and has nothing to do."
-        self.page.wait_for_function(f"() => ({NOTEBOOK})()?.sessionContext?.session?.kernel?.status === "
-                                    "'idle'", timeout=timeout * 1000)
+        self.page.wait_for_function(
+            f"() => ({NOTEBOOK})()?.sessionContext?.session?.kernel?.status === 'idle'",
+            timeout=timeout * 1000,
+        )
 
     def wait_done(self, k: int, timeout: float = 90):
         """Until cell `k`, which was run, has ended. A kernel that answers a widget while it works says idle
@@ -92,13 +133,19 @@ class Notebook:
         page = self.page
         counted = f"({NOTEBOOK})().content.widgets[k].model.executionCount"
         count = page.evaluate(f"k => {counted}", k)
-        page.evaluate(f"k => {{ ({NOTEBOOK})().content.activeCellIndex = k; "
-                      "window.jupyterapp.commands.execute('notebook:run-cell'); }", k)
+        page.evaluate(
+            f"k => {{ ({NOTEBOOK})().content.activeCellIndex = k; "
+            "window.jupyterapp.commands.execute('notebook:run-cell'); }",
+            k,
+        )
         if wait:
             # ipykernel 7.2 can leave its first request unread until another one comes
-            again = f"setInterval(() => ({NOTEBOOK})().sessionContext.session?.kernel?.requestKernelInfo(), 10000)"
+            kernel = f"({NOTEBOOK})().sessionContext.session?.kernel"
+            again = f"setInterval(() => {kernel}?.requestKernelInfo(), 10000)"
             timer = page.evaluate(again)
-            page.wait_for_function(f"([k, c]) => {counted} && {counted} !== c", arg=[k, count], timeout=timeout * 1000)
+            page.wait_for_function(
+                f"([k, c]) => {counted} && {counted} !== c", arg=[k, count], timeout=timeout * 1000
+            )
             page.evaluate("clearInterval", timer)
             self.wait_done(k, timeout)
 

@@ -1,4 +1,5 @@
 """Transforms against numpy and PIL, their bounds, and what must never happen to a label."""
+
 import numpy as np
 import pytest
 import torch
@@ -17,20 +18,26 @@ def picture(h, w, seed=0):
 def smooth(h, w):
     "A picture without detail, so that ways of resampling agree."
     y, x = np.mgrid[:h, :w]
-    return np.uint8(np.stack([255 * x / w, 255 * y / h, 127 + 100 * np.sin(x / w * 3) * np.cos(y / h * 2)], -1))
+    return np.uint8(
+        np.stack([255 * x / w, 255 * y / h, 127 + 100 * np.sin(x / w * 3) * np.cos(y / h * 2)], -1)
+    )
 
 
 def test_nothing_drawn_is_the_centre_crop():
     for h, w in ((40, 40), (40, 70), (90, 40)):
         p = picture(h, w)
-        assert torch.allclose(render([p], plan(1, "none", np.random.default_rng(0)), 40), centre([p], 40), atol=1e-5)
+        assert torch.allclose(
+            render([p], plan(1, "none", np.random.default_rng(0)), 40), centre([p], 40), atol=1e-5
+        )
 
 
 def test_normalisation_is_numpys():
     p, mean, std = picture(16, 16), (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
     want = ((p / 255 - mean) / std).transpose(2, 0, 1)
     assert np.allclose(centre([p], 16, mean, std)[0], want, atol=1e-5)
-    assert np.allclose(render([p], plan(1, "none", np.random.default_rng(0)), 16, mean, std)[0], want, atol=1e-4)
+    assert np.allclose(
+        render([p], plan(1, "none", np.random.default_rng(0)), 16, mean, std)[0], want, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("angle", [7, 25, -40])
@@ -52,13 +59,13 @@ def test_zoom_and_shift_are_a_crop():
     for sx, sy, left, top in ((-1, -1, 0, 0), (1, 1, 50, 20), (0, 0, 25, 10)):
         drawn.shift[0] = sx, sy
         ours = render([p], drawn, 40)[0].permute(1, 2, 0).numpy() * 255
-        crop = p[top:top + 40, left:left + 40]
+        crop = p[top : top + 40, left : left + 40]
         assert np.abs(ours - crop).max() < 1.5, (sx, sy)
 
 
 def test_side_on_never_turns_a_picture_over():
     p = np.zeros((32, 32, 3), np.uint8)
-    p[:16] = 255                                                    # sky above, ground below
+    p[:16] = 255  # sky above, ground below
     batch = render([p] * 300, plan(300, "side_on", np.random.default_rng(0)), 32)
     assert (batch[:, :, :4].mean((1, 2, 3)) > batch[:, :, -4:].mean((1, 2, 3))).all()
     left = np.ascontiguousarray(p.transpose(1, 0, 2))
@@ -79,8 +86,13 @@ def test_top_down_uses_all_eight_and_none_uses_one():
     assert np.allclose(still.numpy(), plain, atol=1e-5)
 
 
-@given(st.integers(0, 2 ** 32), st.sampled_from(["side_on", "top_down", "none"]), st.integers(8, 90), st.integers(8, 90),
-       st.integers(8, 64))
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["side_on", "top_down", "none"]),
+    st.integers(8, 90),
+    st.integers(8, 90),
+    st.integers(8, 64),
+)
 @settings(deadline=None, max_examples=60)
 def test_any_picture_any_size_stays_within_the_bounds(seed, preset, h, w, size):
     drawn = plan(3, preset, np.random.default_rng(seed))
@@ -105,20 +117,32 @@ def test_a_part_of_a_plan_is_the_plan_of_a_part():
     pictures = [picture(30, 40, s) for s in range(6)]
     drawn = plan(6, "top_down", np.random.default_rng(0))
     index = np.array([4, 1])
-    assert torch.allclose(render([pictures[i] for i in index], drawn[index], 20), render(pictures, drawn, 20)[index], atol=1e-5)
+    assert torch.allclose(
+        render([pictures[i] for i in index], drawn[index], 20), render(pictures, drawn, 20)[index], atol=1e-5
+    )
 
 
 def test_strength_scales_within_the_bounds():
     strong, off = PRESETS["side_on"].scaled(10), PRESETS["side_on"].scaled(0)
-    assert (strong.rotate, strong.lighting, strong.warp) == (100, 0.9, 0.5) and strong.zoom == pytest.approx(3.5)
+    assert (strong.rotate, strong.lighting, strong.warp) == (100, 0.9, 0.5) and strong.zoom == pytest.approx(
+        3.5
+    )
     assert (off.rotate, off.zoom, off.lighting, off.warp, off.flip) == (0, 1, 0, 0, "horizontal")
 
 
-@pytest.mark.parametrize("make, word", [
-    (lambda: Augment(flip="vertical"), "flip='vertical'"), (lambda: Augment(rotate=181), "rotate=181"),
-    (lambda: Augment(zoom=0.5), "zoom=0.5"), (lambda: Augment(lighting=1), "lighting=1"), (lambda: Augment(warp=1), "warp=1"),
-    (lambda: get_preset("sideways"), "augment='sideways'"), (lambda: PRESETS["none"].scaled(-1), "strength=-1"),
-    (lambda: centre([picture(20, 40)], 32), "40x20 px")])
+@pytest.mark.parametrize(
+    "make, word",
+    [
+        (lambda: Augment(flip="vertical"), "flip='vertical'"),
+        (lambda: Augment(rotate=181), "rotate=181"),
+        (lambda: Augment(zoom=0.5), "zoom=0.5"),
+        (lambda: Augment(lighting=1), "lighting=1"),
+        (lambda: Augment(warp=1), "warp=1"),
+        (lambda: get_preset("sideways"), "augment='sideways'"),
+        (lambda: PRESETS["none"].scaled(-1), "strength=-1"),
+        (lambda: centre([picture(20, 40)], 32), "40x20 px"),
+    ],
+)
 def test_bad_input_is_named(make, word):
     with pytest.raises(ValueError) as e:
         make()
@@ -132,14 +156,19 @@ def both_ways(pictures, drawn, size, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)):
     return render(pictures, drawn, size, mean, std), sample(*pack_pixels(pictures), *values, size)
 
 
-@given(st.integers(0, 2 ** 32), st.sampled_from(["side_on", "top_down", "none"]), st.integers(8, 64))
+@given(st.integers(0, 2**32), st.sampled_from(["side_on", "top_down", "none"]), st.integers(8, 64))
 @settings(deadline=None, max_examples=60)
 def test_cpu_and_gpu_agree_on_pictures_of_any_shape(seed, preset, size):
     rng = np.random.default_rng(seed)
     shapes = rng.integers(size, 3 * size, (4, 2))
     drawn = plan(4, PRESETS[preset].scaled(rng.uniform(0, 2)), rng)
     quick, slow = both_ways([smooth(*s) for s in shapes], drawn, size)
-    levels = (quick - slow).abs() * torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1, 1) * 255 / torch.from_numpy(drawn.gain).view(4, 3, 1, 1)
+    levels = (
+        (quick - slow).abs()
+        * torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1, 1)
+        * 255
+        / torch.from_numpy(drawn.gain).view(4, 3, 1, 1)
+    )
     assert levels.mean() < 1 and levels.max() < 40  # rounding to whole levels; at mirrored edges 1/32 px
 
 
@@ -153,8 +182,12 @@ def test_cpu_and_gpu_agree_with_grid_sample_on_noise():
     points = np.stack([x, y, np.ones_like(x)], -1) @ drawn.matrix[0].T
     crop = 1 - np.sqrt(abs(np.linalg.det(drawn.matrix[0, :2, :2])))
     grid = points[..., :2] / points[..., 2:] + crop * drawn.shift[0]
-    want = torch.nn.functional.grid_sample(torch.from_numpy(p).permute(2, 0, 1)[None].double(), torch.from_numpy(grid)[None],
-                                           padding_mode="reflection", align_corners=False)[0]
+    want = torch.nn.functional.grid_sample(
+        torch.from_numpy(p).permute(2, 0, 1)[None].double(),
+        torch.from_numpy(grid)[None],
+        padding_mode="reflection",
+        align_corners=False,
+    )[0]
     gain, offset = (torch.from_numpy(np.array(v[0])).view(3, 1, 1) for v in (drawn.gain, drawn.offset))
     want = want / 255 * gain + offset
     assert (slow[0] - want).abs().max() < 1e-3 and (quick[0] - want).abs().mean() * 255 < 4
@@ -172,7 +205,9 @@ def test_without_opencv_the_slow_way_stands_in(monkeypatch):
 
 def test_a_batch_that_is_held_is_never_written_to_again():
     buffers, p = Buffers(), smooth(20, 20)
-    held = [render([p] * 4, plan(4, "top_down", np.random.default_rng(k)), 16, buffers=buffers) for k in range(12)]
+    held = [
+        render([p] * 4, plan(4, "top_down", np.random.default_rng(k)), 16, buffers=buffers) for k in range(12)
+    ]
     again = [render([p] * 4, plan(4, "top_down", np.random.default_rng(k)), 16) for k in range(12)]
     assert all(torch.equal(a, b) for a, b in zip(held, again))
     part = held[5][1:, :, 2:4]
@@ -187,7 +222,7 @@ def test_memory_that_nobody_holds_is_used_again():
     seen = {render([smooth(20, 20)] * 4, None, 16, buffers=buffers).data_ptr() for _ in range(20)}
     assert len(seen) == 1
     x = torch.ones(1, requires_grad=True)
-    kept = render([smooth(20, 20)] * 4, None, 16, buffers=buffers) * x     # autograd holds the batch
+    kept = render([smooth(20, 20)] * 4, None, 16, buffers=buffers) * x  # autograd holds the batch
     was = kept.detach().clone()
     [render([picture(20, 20, k)] * 4, None, 16, buffers=buffers) for k in range(9)]
     kept.sum().backward()

@@ -1,4 +1,5 @@
 """The command line as a user meets it: the five steps on small pictures, predictions, mistakes."""
+
 import json
 import os
 import re
@@ -29,15 +30,16 @@ def run(tmp_path_factory):
         paint(root / "colours" / "red <1>" / f"{k:02}.png", (150, 20, 20), k)
         paint(root / "colours" / "blue" / f"{k:02}.jpg", (20, 20, 150), 100 + k)
     (root / "colours" / "blue" / "bad.jpg").write_bytes(b"no")
-    done = lessonkit("train", root / "colours", "--arch", "resnet10", "--weights", "none", *FAST, "--out", root / "run")
+    done = lessonkit(
+        "train", root / "colours", "--arch", "resnet10", "--weights", "none", *FAST, "--out", root / "run"
+    )
     assert done.returncode == 0, done.stderr
     return root / "colours", root / "run", done
 
 
 def lessonkit(*args, **kwargs):
     "The installed command in a process of its own."
-    return subprocess.run([COMMAND, *map(str, args)], capture_output=True, text=True,
-                          timeout=300, **kwargs)
+    return subprocess.run([COMMAND, *map(str, args)], capture_output=True, text=True, timeout=300, **kwargs)
 
 
 def test_all_five_steps_are_shown_as_they_go(run):
@@ -61,6 +63,7 @@ def test_what_a_run_leaves(run):
 
 def test_predictions_agree_with_the_accuracy_that_was_printed(run):
     from lessonkit.images.folders import check_folder
+
     folder, model, done = run
     items = [i for i in check_folder(folder).items if i.split == "valid"]
     answer = lessonkit("predict", model, *[i.path for i in items], "--json")
@@ -75,7 +78,11 @@ def test_predict_prints_a_table_and_names_what_it_cannot_use(run, capsys):
     folder, model, _ = run
     assert main(["predict", str(model), str(folder)]) == 1
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 41 and "confidence" in out.splitlines()[0] and "bad.jpg: not a picture" in err
+    assert (
+        len(out.splitlines()) == 41
+        and "confidence" in out.splitlines()[0]
+        and "bad.jpg: not a picture" in err
+    )
     assert main(["predict", str(model), str(folder / "blue" / "bad.jpg"), "--json"]) == 1
     row = json.loads(capsys.readouterr().out)
     assert "not a picture" in row["error"] and set(row) == {"file", "error"}
@@ -83,7 +90,9 @@ def test_predict_prints_a_table_and_names_what_it_cannot_use(run, capsys):
 
 def test_a_run_can_be_repeated_to_the_bit(run, tmp_path):
     folder, model, done = run
-    again = lessonkit("train", folder, "--arch", "resnet10", "--weights", "none", *FAST, "--out", tmp_path / "run")
+    again = lessonkit(
+        "train", folder, "--arch", "resnet10", "--weights", "none", *FAST, "--out", tmp_path / "run"
+    )
     assert again.stdout.split()[-1] == done.stdout.split()[-1]
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
 
@@ -94,16 +103,47 @@ def test_the_large_networks_go_through_all_five_steps(arch, tmp_path, capsys):
     state = models.get_model(arch, weights=None).state_dict()
     torch.save(state, tmp_path / "w.pth")
     for k in range(8):
-        paint(tmp_path / "p" / "red" / f"{k}.png", (150, 20, 20), k), paint(tmp_path / "p" / "blue" / f"{k}.png", (20, 20, 150), 50 + k)
-    assert main(["train", str(tmp_path / "p"), "--arch", arch, "--weights", str(tmp_path / "w.pth"), "--size", "32,40",
-                 "--bs", "8", "--epochs", "2", "--cycle-len", "1", "--head-epochs", "1", "--similarity", "different",
-                 "--out", str(tmp_path / "run")]) == 0
+        (
+            paint(tmp_path / "p" / "red" / f"{k}.png", (150, 20, 20), k),
+            paint(tmp_path / "p" / "blue" / f"{k}.png", (20, 20, 150), 50 + k),
+        )
+    assert (
+        main(
+            [
+                "train",
+                str(tmp_path / "p"),
+                "--arch",
+                arch,
+                "--weights",
+                str(tmp_path / "w.pth"),
+                "--size",
+                "32,40",
+                "--bs",
+                "8",
+                "--epochs",
+                "2",
+                "--cycle-len",
+                "1",
+                "--head-epochs",
+                "1",
+                "--similarity",
+                "different",
+                "--out",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "in 3 layer groups" in out and "a factor of 10 from group to group" in out and "40 px" in out
     info = json.loads((tmp_path / "run" / "model.json").read_text())
     assert info["mean"] == [0.485, 0.456, 0.406] and info["arch"] == arch
     step = json.loads((tmp_path / "run" / "history.json").read_text())["steps"]
-    assert [len(h["lrs"][0]) for s in step for h in s["histories"]] == [1, 3, 3]      # the head alone, then three groups
+    assert [len(h["lrs"][0]) for s in step for h in s["histories"]] == [
+        1,
+        3,
+        3,
+    ]  # the head alone, then three groups
     lrs = step[4]["histories"][0]["lrs"][0]
     assert lrs[1] / lrs[0] == pytest.approx(10) and lrs[2] / lrs[1] == pytest.approx(10)
 
@@ -111,34 +151,73 @@ def test_the_large_networks_go_through_all_five_steps(arch, tmp_path, capsys):
 def test_find_lr_prints_every_rule_and_writes_the_curve(run, tmp_path, capsys):
     folder = run[0]
     for name in ("lr.png", "lr.json"):
-        assert main(["find-lr", str(folder), "--arch", "resnet10", "--weights", "none", "--size", "32", "--bs", "8", "--unfrozen",
-                     "--out", str(tmp_path / name)]) == 0
+        assert (
+            main(
+                [
+                    "find-lr",
+                    str(folder),
+                    "--arch",
+                    "resnet10",
+                    "--weights",
+                    "none",
+                    "--size",
+                    "32",
+                    "--bs",
+                    "8",
+                    "--unfrozen",
+                    "--out",
+                    str(tmp_path / name),
+                ]
+            )
+            == 0
+        )
     out = capsys.readouterr().out
     assert re.fullmatch(r"lr [\d.e-]+", out.splitlines()[-1]) and "steepest" in out
-    assert (tmp_path / "lr.png").read_bytes()[:4] == b"\x89PNG" and "lrs" in json.loads((tmp_path / "lr.json").read_text())
+    assert (tmp_path / "lr.png").read_bytes()[:4] == b"\x89PNG" and "lrs" in json.loads(
+        (tmp_path / "lr.json").read_text()
+    )
 
 
 def test_check_reports_and_its_exit_code_tells(run, tmp_path, capsys):
     folder = run[0]
-    assert main(["check", str(folder), "--json"]) == 1               # one file cannot be used
+    assert main(["check", str(folder), "--json"]) == 1  # one file cannot be used
     report = json.loads(capsys.readouterr().out)
-    assert report["pictures"] == 40 and report["problems"] == [{"file": "blue/bad.jpg", "reason": "not a picture that can be read"}]
+    assert report["pictures"] == 40 and report["problems"] == [
+        {"file": "blue/bad.jpg", "reason": "not a picture that can be read"}
+    ]
     clean = shutil.copytree(folder, tmp_path / "clean")
     (clean / "blue" / "bad.jpg").unlink()
     assert main(["check", str(clean)]) == 0 and "40 pictures, 2 classes" in capsys.readouterr().out
     (clean / "empty").mkdir()
-    assert main(["check", str(clean), "--json"]) == 2 and "'empty'" in json.loads(capsys.readouterr().out)["errors"][0]
+    assert (
+        main(["check", str(clean), "--json"]) == 2
+        and "'empty'" in json.loads(capsys.readouterr().out)["errors"][0]
+    )
 
 
-@pytest.mark.parametrize("args, word", [
-    (["train"], "give a FOLDER"), (["train", "FOLDER", "--sample"], "not both"), (["train", "nowhere"], "is not a folder"),
-    (["train", "FOLDER", "--arch", "resnet43"], "did you mean"), (["train", "FOLDER", "--weights", "no.pth"], "is not there"),
-    (["train", "FOLDER", "--similarity", "a bit"], "similarity='a bit'"), (["train", "FOLDER", "--size", "4"], "size=4"),
-    (["train", "FOLDER", "--epochs", "0"], "epochs=0"), (["train", "FOLDER", "--bs", "1"], "bs=1"),
-    (["train", "FOLDER", "--out", "FILE"], "FILE"), (["train", "FOLDER", "--device", "cuda:7"], "cuda"),
-    (["train", "FOLDER", "--size", "12,oops"], "invalid"), (["train", "FOLDER", "--valid", "1.5"], "valid=1.5"),
-    (["predict", "FOLDER", "FOLDER"], "holds no model"), (["predict", "RUN", "nowhere.jpg"], "is not there"),
-    (["check", "nowhere"], "is not a folder"), (["find-lr"], "give a FOLDER"), (["bogus"], "invalid choice")])
+@pytest.mark.parametrize(
+    "args, word",
+    [
+        (["train"], "give a FOLDER"),
+        (["train", "FOLDER", "--sample"], "not both"),
+        (["train", "nowhere"], "is not a folder"),
+        (["train", "FOLDER", "--arch", "resnet43"], "did you mean"),
+        (["train", "FOLDER", "--weights", "no.pth"], "is not there"),
+        (["train", "FOLDER", "--similarity", "a bit"], "similarity='a bit'"),
+        (["train", "FOLDER", "--size", "4"], "size=4"),
+        (["train", "FOLDER", "--epochs", "0"], "epochs=0"),
+        (["train", "FOLDER", "--bs", "1"], "bs=1"),
+        (["train", "FOLDER", "--out", "FILE"], "FILE"),
+        (["train", "FOLDER", "--device", "cuda:7"], "cuda"),
+        (["train", "FOLDER", "--size", "12,oops"], "invalid"),
+        (["train", "FOLDER", "--valid", "1.5"], "valid=1.5"),
+        (["predict", "FOLDER", "FOLDER"], "holds no model"),
+        (["predict", "RUN", "nowhere.jpg"], "is not there"),
+        (["check", "nowhere"], "is not a folder"),
+        (["find-lr"], "give a FOLDER"),
+        (["bogus"], "invalid choice"),
+    ],
+)
 def test_a_mistake_is_answered_in_a_line_and_never_with_a_traceback(run, args, word, tmp_path):
     (tmp_path / "FILE").write_text("x")
     names = {"FOLDER": str(run[0]), "RUN": str(run[1]), "FILE": str(tmp_path / "FILE")}
@@ -158,9 +237,25 @@ def test_help_is_worth_reading():
 
 
 def test_ctrl_c_keeps_what_was_learnt(run, tmp_path):
-    process = subprocess.Popen([COMMAND, "train", str(run[0]), "--arch", "resnet10", "--weights",
-                                "none", *FAST[:4], "--epochs", "500", "--out", str(tmp_path / "run")], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [
+            COMMAND,
+            "train",
+            str(run[0]),
+            "--arch",
+            "resnet10",
+            "--weights",
+            "none",
+            *FAST[:4],
+            "--epochs",
+            "500",
+            "--out",
+            str(tmp_path / "run"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     seen = ""
     for line in process.stdout:
         seen += line
@@ -173,17 +268,28 @@ def test_ctrl_c_keeps_what_was_learnt(run, tmp_path):
     assert json.loads((tmp_path / "run" / "model.json").read_text())["accuracy"] == float(out.split()[-1])
 
 
-@pytest.mark.parametrize("args, expected", [
-    (["train", "FOLDER"], ("efficientnet_lite0", "DEFAULT", [128, 192], 32, None, None)),
-    (["train", "--sample"], ("efficientnet_lite0", "DEFAULT", [80, 112], 16, 32, 8)),
-    (["train", "FOLDER", "--per-class", "4", "--size", "50", "--bs", "2"], ("efficientnet_lite0", "DEFAULT", [50], 2, 4, None))])
+@pytest.mark.parametrize(
+    "args, expected",
+    [
+        (["train", "FOLDER"], ("efficientnet_lite0", "DEFAULT", [128, 192], 32, None, None)),
+        (["train", "--sample"], ("efficientnet_lite0", "DEFAULT", [80, 112], 16, 32, 8)),
+        (
+            ["train", "FOLDER", "--per-class", "4", "--size", "50", "--bs", "2"],
+            ("efficientnet_lite0", "DEFAULT", [50], 2, 4, None),
+        ),
+    ],
+)
 def test_what_is_left_out_has_the_defaults_that_help_names(args, expected):
     args = build_parser().parse_args([*args, "--device", "cpu"])
     _fill_in(args)
     assert (args.arch, args.weights, args.size, args.bs, args.per_class, args.epochs) == expected
     text = " ".join(lessonkit("train", "--help").stdout.split())
     assert "128,192 on a CPU, 224 on a GPU; with --sample 80,112" in text
-    assert "efficientnet_lite0" in text and "resnet34, then resnext50_32x4d" in text and "with --sample 32" in text
+    assert (
+        "efficientnet_lite0" in text
+        and "resnet34, then resnext50_32x4d" in text
+        and "with --sample 32" in text
+    )
 
 
 def test_few_pictures_of_a_folder(run, tmp_path, capsys):
@@ -191,14 +297,21 @@ def test_few_pictures_of_a_folder(run, tmp_path, capsys):
     out = capsys.readouterr().out
     assert re.search(r"blue +4 +4\n +red <1> +4 +4\n", out) and "a factor of 3 from group to group" in out
     assert json.loads((tmp_path / "run" / "model.json").read_text())["arch"] == "efficientnet_lite0"
-    assert main(["train", str(run[0]), "--per-class", "0", *FAST]) == 2 and "per_class=0" in capsys.readouterr().err
+    assert (
+        main(["train", str(run[0]), "--per-class", "0", *FAST]) == 2
+        and "per_class=0" in capsys.readouterr().err
+    )
 
 
 def test_the_sample_needs_no_network_and_no_options(tmp_path, monkeypatch, capsys):
     import lessonkit.images.datasets as datasets
+
     small = write_samples(tmp_path / "sample", "side_on", 60, 24)
     monkeypatch.setattr(datasets, "sample_data", lambda domain: small)
     monkeypatch.setattr("socket.socket.connect", lambda *a: (_ for _ in ()).throw(OSError("no network here")))
-    assert main(["train", "--sample", "--epochs", "2", "--head-epochs", "1", "--out", str(tmp_path / "run")]) == 0
+    assert (
+        main(["train", "--sample", "--epochs", "2", "--head-epochs", "1", "--out", str(tmp_path / "run")])
+        == 0
+    )
     assert capsys.readouterr().out.splitlines()[-1].startswith("accuracy ")
     assert Path(tmp_path / "run" / "report.html").stat().st_size > 50_000

@@ -1,5 +1,6 @@
 """Several networks together, and the flatness of where one stands: against torch's own averaging and by
 hand."""
+
 import copy
 
 import pytest
@@ -9,17 +10,23 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
+from lessonkit.evaluate import Answers, average_answers, average_weights, flatness, get_answers
 from lessonkit.images.augment import Augment
 from lessonkit.images.data import ImageData
-from lessonkit.evaluate import Answers, average_answers, average_weights, flatness, get_answers
 from lessonkit.train.learner import Learner
 from lessonkit.train.schedule import sgdr
 
 
 def small(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(4, 2))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 2),
+    )
 
 
 @pytest.fixture
@@ -72,7 +79,7 @@ def test_flatness_is_the_loss_a_step_away_and_leaves_no_trace(dl):
     plain = sum(F.cross_entropy(model(xb), yb).item() for xb, yb in dl) / 3
     assert losses[0] == pytest.approx(plain, rel=1e-5)
     g, total = torch.Generator().manual_seed(7), 0.0
-    for k in range(4):                                             # the directions of radius 0 come first
+    for k in range(4):  # the directions of radius 0 come first
         other = copy.deepcopy(model)
         for p in (other[0].weight, other[5].weight):
             step = torch.randn(p.shape, generator=g)
@@ -87,8 +94,13 @@ def test_flatness_does_not_depend_on_the_scale_of_a_filter(dl):
     """A ReLU network whose first layer is ten times larger and whose last is ten times smaller is the same
     function."""
     torch.manual_seed(0)
-    one = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                        nn.Linear(4, 2, bias=False))
+    one = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 2, bias=False),
+    )
     two = copy.deepcopy(one)
     two[0].weight.data *= 10
     two[4].weight.data /= 10
@@ -110,6 +122,7 @@ def test_the_weights_come_back_after_an_error(dl):
 
     def broken(logits, labels):
         raise RuntimeError("broken")
+
     with pytest.raises(RuntimeError, match="broken"):
         flatness(model, dl, loss_fn=broken)
     assert torch.equal(before, model[0].weight)
@@ -122,7 +135,7 @@ def test_a_learner_answers_with_the_weights_of_a_snapshot(colours):
     assert torch.equal(now.probs, learn.answers(learn.snapshots[-1]).probs) and len(learn.snapshots) == 3
     first, mean = learn.answers(learn.snapshots[0]), learn.answers(average_weights(learn.snapshots))
     assert not torch.equal(first.probs, now.probs) and not torch.equal(mean.probs, now.probs)
-    assert torch.equal(now.probs, learn.answers().probs)           # and its own are back
+    assert torch.equal(now.probs, learn.answers().probs)  # and its own are back
     fresh = copy.deepcopy(learn.model)
     fresh.load_state_dict(learn.snapshots[0])
     assert torch.equal(first.probs, get_answers(fresh, learn.valid_dl).probs)
@@ -140,7 +153,7 @@ def test_a_frozen_body_answers_from_its_features_with_any_head():
 
 
 def test_a_copy_is_the_picture_or_its_mirror_image():
-    "The only change allowed is a flip: each copy is one of the two, and the mean is that of copy and picture."
+    "The only change allowed is a flip: a copy is one of the two, and the mean is that of copy and picture."
     flip = Augment(flip="horizontal")
     learn = Learner(ImageData(shared("data", "cats_dogs"), size=48, bs=32, per_class=8, progress=False))
     learn.fit(sgdr(1, 2), lr=3e-3, progress=False)
@@ -159,8 +172,14 @@ def test_a_copy_is_the_picture_or_its_mirror_image():
 
 
 def test_copies_that_cannot_be_made(colours, dl):
-    learn = Learner(ImageData(colours, size=32, bs=8, augment="none", progress=False), "resnet10", weights=None)
-    for options, word in (({}, "side_on"), ({"augment": "upside"}, "top_down"), ({"n": 0, "augment": "side_on"}, "n=0")):
+    learn = Learner(
+        ImageData(colours, size=32, bs=8, augment="none", progress=False), "resnet10", weights=None
+    )
+    for options, word in (
+        ({}, "side_on"),
+        ({"augment": "upside"}, "top_down"),
+        ({"n": 0, "augment": "side_on"}, "n=0"),
+    ):
         with pytest.raises(ValueError, match=word):
             learn.tta(**options)
     with pytest.raises(ValueError, match="loaders of your own"):

@@ -1,5 +1,6 @@
 """The lr finder: that it leaves no trace, that it measures what it says, and that the rules find what is
 there."""
+
 import copy
 import json
 import math
@@ -24,10 +25,19 @@ import lessonkit.train.find as find
 import lessonkit.train.restore as trace
 import lessonkit.train.update as update
 from lessonkit.train.find import lr_find
-from lessonkit.train.schedule import sgdr
-from lessonkit.train.suggest import (RULES, LRFind, default_smooth, ema, minimum, slide, smooth_losses,
-                                     steepest, valley)
 from lessonkit.train.restore import no_trace
+from lessonkit.train.schedule import sgdr
+from lessonkit.train.suggest import (
+    RULES,
+    LRFind,
+    default_smooth,
+    ema,
+    minimum,
+    slide,
+    smooth_losses,
+    steepest,
+    valley,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,7 +59,12 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.frozen = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)).requires_grad_(False)
-        self.a, self.norm, self.drop, self.b = nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 3)
+        self.a, self.norm, self.drop, self.b = (
+            nn.Linear(6, 8),
+            nn.BatchNorm1d(8),
+            nn.Dropout(0.3),
+            nn.Linear(8, 3),
+        )
         self.register_buffer("hidden", torch.tensor([0.0, -0.0, math.nan]), persistent=False)
         self.register_buffer("replaced", torch.zeros(2))
         self.register_buffer("wide", torch.arange(3.0).view(1, 3).expand(4, 3))
@@ -107,8 +122,14 @@ def step(model, opt, n=3, scaler=None):
 def bits(value):
     "A value for comparison: tensors by their bits, type and shape, containers item by item."
     if isinstance(value, torch.Tensor):
-        return ("tensor", type(value).__name__, value.dtype, tuple(value.shape), str(value.device),
-                value.detach().contiguous().view(-1).numpy().tobytes())
+        return (
+            "tensor",
+            type(value).__name__,
+            value.dtype,
+            tuple(value.shape),
+            str(value.device),
+            value.detach().contiguous().view(-1).numpy().tobytes(),
+        )
     if isinstance(value, dict):
         return [(k if not isinstance(k, torch.Tensor) else id(k), bits(v)) for k, v in value.items()]
     if isinstance(value, list | tuple):
@@ -127,7 +148,11 @@ def everything(model, opt=None, scaler=None, loader=None):
         "names": list(model.state_dict()),
         "random": (random.getstate(), np.random.get_state()[1].tobytes(), np.random.get_state()[2:]),
         "torch's random": bits(torch.get_rng_state()),
-        "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")),
+        "modes": (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.is_autocast_enabled("cpu"),
+        ),
     }
     if opt is not None:
         seen["opt"] = bits(opt.state_dict()), bits(opt.defaults), sorted(vars(opt)), id(opt.step.__func__)
@@ -167,9 +192,9 @@ def test_no_trace_to_the_bit(name, used, with_scaler):
     loader = make_loader(generator=torch.Generator().manual_seed(3))
     if used:
         step(model, opt, scaler=scaler)
-        model.a.weight.grad = None                      # some gradients are there, some are not
+        model.a.weight.grad = None  # some gradients are there, some are not
         model.eval()
-        model.norm.train()                              # flags that are nobody's default
+        model.norm.train()  # flags that are nobody's default
     model.cache = None
     before, groups = everything(model, opt, scaler, loader), copy.deepcopy(opt.state_dict()["param_groups"])
     model.before_forward = use_rng
@@ -177,7 +202,11 @@ def test_no_trace_to_the_bit(name, used, with_scaler):
     found = lr_find(model, loader, F.cross_entropy, opt, n_steps=30, scaler=scaler)
     assert len(found.lrs) > 15
     same(before, everything(model, opt, scaler, loader))
-    assert opt.state_dict()["param_groups"] == groups and bool(opt.state) == used and model.before_forward is hook
+    assert (
+        opt.state_dict()["param_groups"] == groups
+        and bool(opt.state) == used
+        and model.before_forward is hook
+    )
 
 
 def test_no_trace_for_what_a_block_does_to_everything():
@@ -212,7 +241,7 @@ def test_no_trace_for_buffers_written_with_a_gradient_and_made_without():
     model = nn.Linear(2, 2)
     model.register_buffer("state", torch.zeros(2))
     with torch.inference_mode():
-        model.cached = torch.arange(3.0)                # what an evaluation may leave behind
+        model.cached = torch.arange(3.0)  # what an evaluation may leave behind
     with no_trace(model):
         model.state.copy_(model(torch.ones(2)))
         assert model.state.grad_fn is not None
@@ -227,12 +256,12 @@ def test_no_trace_keeps_tied_weights_and_hidden_modules():
             self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
             self.b.weight = self.a.weight
             self.unregistered = [nn.Linear(3, 3)]
+
     model = Tied()
     hidden = model.unregistered[0].weight.detach().clone()
-    with no_trace(model):
-        with torch.no_grad():
-            model.a.weight.zero_()
-            model.unregistered[0].weight.zero_()
+    with no_trace(model), torch.no_grad():
+        model.a.weight.zero_()
+        model.unregistered[0].weight.zero_()
     assert model.a.weight is model.b.weight and model.a.weight.abs().sum() > 0
     assert model.unregistered[0].weight.equal(hidden)
 
@@ -255,13 +284,16 @@ def test_sparse_gradients_and_buffers_survive():
     with no_trace(model):
         model(torch.tensor([2])).sum().backward()
         model.table.mul_(3)
-    assert model.weight.grad is grad and grad.to_dense().equal(dense) and model.table.to_dense().equal(torch.eye(3))
+    assert (
+        model.weight.grad is grad
+        and grad.to_dense().equal(dense)
+        and model.table.to_dense().equal(torch.eye(3))
+    )
 
 
 def test_lazy_layers_are_refused_before_anything_changes():
-    with pytest.raises(ValueError, match="lazy"):
-        with no_trace(nn.LazyLinear(3)):
-            raise AssertionError("not reached")
+    with pytest.raises(ValueError, match="lazy"), no_trace(nn.LazyLinear(3)):
+        raise AssertionError("not reached")
 
 
 WHERE = ["loss", "forward", "backward", "loader", "opt"]
@@ -269,18 +301,22 @@ WHERE = ["loss", "forward", "backward", "loader", "opt"]
 
 def raise_at(k, error):
     "A function that raises at its k-th call, counted from 0, and draws random numbers at every one."
-    count = iter(range(10 ** 6))
+    count = iter(range(10**6))
 
     def f(*_):
         use_rng()
         if next(count) == k:
             raise error
+
     return f
 
 
 @pytest.mark.parametrize("where", WHERE)
-@pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt(), SystemExit(1)],
-                         ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("out of memory"), KeyboardInterrupt(), SystemExit(1)],
+    ids=lambda e: type(e).__name__,
+)
 @settings(deadline=None, max_examples=6)
 @given(k=st.integers(0, 25), name=st.sampled_from(list(OPTS)))
 def test_an_exception_anywhere_leaves_no_trace(where, error, k, name):
@@ -333,6 +369,7 @@ def test_ctrl_c_while_everything_is_put_back_waits(monkeypatch):
     def restore(kept):
         signal.raise_signal(signal.SIGINT)
         real(kept)
+
     monkeypatch.setattr(trace._KeptTensor, "restore", restore)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -362,19 +399,25 @@ def test_an_interrupt_returns_the_curve_once_it_says_something():
         if len(calls) == 90:
             raise KeyboardInterrupt
         return F.cross_entropy(out, target)
+
     before = everything(model)
-    found = lr_find(model, [(x, y)], loss_fn, torch.optim.SGD(model.parameters(), 1.0), lr_min=1e-4, lr_max=10)
+    found = lr_find(
+        model, [(x, y)], loss_fn, torch.optim.SGD(model.parameters(), 1.0), lr_min=1e-4, lr_max=10
+    )
     assert found.stopped == "interrupted" and len(found.lrs) == 89 and found.lr > 1e-3
     same(before, everything(model))
 
 
 def fit(model, opt, loader, n=12):
     from lessonkit.nets.classifier import train_mode
+
     losses = []
     train_mode(model)
     for _ in range(-(-n // len(loader))):
         for x, y in loader:
-            loss = F.cross_entropy(model(x + 0.1 * torch.randn_like(x) + random.random() + np.random.rand()), y)
+            loss = F.cross_entropy(
+                model(x + 0.1 * torch.randn_like(x) + random.random() + np.random.rand()), y
+            )
             opt.zero_grad()
             loss.backward()
             opt.step()
@@ -438,7 +481,7 @@ class Stateful:
         self.epoch += 1
         order = np.random.default_rng(self.epoch).permutation(40)
         for k in range(0, 40, 8):
-            x, y = zip(*(self.data[i] for i in order[k:k + 8]))
+            x, y = zip(*(self.data[i] for i in order[k : k + 8]))
             yield torch.stack(x), torch.stack(y)
 
     def __len__(self):
@@ -469,7 +512,7 @@ class Counting:
     def __next__(self):
         if self.k == 5:
             raise StopIteration
-        index = self.order[8 * self.k:8 * self.k + 8]
+        index = self.order[8 * self.k : 8 * self.k + 8]
         self.k += 1
         return self.x[index], self.y[index]
 
@@ -477,17 +520,23 @@ class Counting:
 LOADERS = {
     "generator": lambda: make_loader(generator=torch.Generator().manual_seed(2)),
     "sampler": lambda: DataLoader(TensorDataset(*make_data()), 8, sampler=EpochSampler(40)),
-    "sampler's generator": lambda: DataLoader(TensorDataset(*make_data()), 8, sampler=RandomSampler(
-        range(40), generator=torch.Generator().manual_seed(5))),
-    "batch sampler": lambda: DataLoader(TensorDataset(*make_data()),
-                                        batch_sampler=BatchSampler(EpochSampler(40), 8, False)),
+    "sampler's generator": lambda: DataLoader(
+        TensorDataset(*make_data()),
+        8,
+        sampler=RandomSampler(range(40), generator=torch.Generator().manual_seed(5)),
+    ),
+    "batch sampler": lambda: DataLoader(
+        TensorDataset(*make_data()), batch_sampler=BatchSampler(EpochSampler(40), 8, False)
+    ),
     "list of batches": lambda: [(x, y) for x, y in make_loader()],
     "data set's generator": lambda: DataLoader(NoisyData(), 8),
     "subset": lambda: DataLoader(torch.utils.data.Subset(NoisyData(), range(32)), 8),
     "stateful": Stateful,
     "counting": Counting,
     "workers": lambda: DataLoader(NoisyData(), 8, shuffle=True, num_workers=1),
-    "persistent workers": lambda: DataLoader(NoisyData(), 8, shuffle=True, num_workers=1, persistent_workers=True),
+    "persistent workers": lambda: DataLoader(
+        NoisyData(), 8, shuffle=True, num_workers=1, persistent_workers=True
+    ),
 }
 
 
@@ -514,6 +563,7 @@ def test_no_copy_is_made_of_the_data():
         def clone(self, *args, **kwargs):
             Seen.clones += 1
             return super().clone(*args, **kwargs)
+
     data = [(torch.randn(6).as_subclass(Seen), torch.tensor(1)) for _ in range(4)]
     with no_trace(nn.Linear(6, 3), loaders=[DataLoader(data, 2, shuffle=True)]):
         pass
@@ -567,7 +617,9 @@ def test_it_works_in_another_thread_and_under_no_grad():
     seed_all()
     model, got = Net(), []
     before = everything(model)
-    thread = threading.Thread(target=lambda: got.append(lr_find(model, make_loader(), F.cross_entropy, n_steps=10)))
+    thread = threading.Thread(
+        target=lambda: got.append(lr_find(model, make_loader(), F.cross_entropy, n_steps=10))
+    )
     thread.start(), thread.join()
     for outside in (torch.no_grad, torch.inference_mode):
         with outside():
@@ -586,6 +638,7 @@ def test_a_loss_with_weights_of_its_own_is_put_back_too():
         def forward(self, out, y):
             self.seen += 1
             return F.cross_entropy(out * self.scale, y)
+
     model, loss_fn = nn.Linear(6, 3), Loss()
     opt = torch.optim.SGD([*model.parameters(), *loss_fn.parameters()], lr=1.0)
     lr_find(model, make_loader(), loss_fn, opt)
@@ -634,11 +687,18 @@ class Spy:
 def test_each_update_has_its_lr_and_groups_keep_their_ratios(mode, tensor):
     model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 4), nn.Linear(4, 3))
     lrs = [1e-5, 1e-3, 1e-4]
-    opt = torch.optim.AdamW([{"params": m.parameters(), "lr": torch.tensor(lr, dtype=torch.float64) if tensor else lr}
-                             for m, lr in zip(model, lrs)], foreach=False)
+    opt = torch.optim.AdamW(
+        [
+            {"params": m.parameters(), "lr": torch.tensor(lr, dtype=torch.float64) if tensor else lr}
+            for m, lr in zip(model, lrs)
+        ],
+        foreach=False,
+    )
     spy = Spy(opt)
     objects = [g["lr"] for g in opt.param_groups]
-    found = lr_find(model, make_loader(), F.cross_entropy, opt, lr_min=1e-6, lr_max=1e-2, n_steps=20, mode=mode)
+    found = lr_find(
+        model, make_loader(), F.cross_entropy, opt, lr_min=1e-6, lr_max=1e-2, n_steps=20, mode=mode
+    )
     space = np.geomspace if mode == "exponential" else np.linspace
     np.testing.assert_allclose(found.lrs, space(1e-6, 1e-2, 20), rtol=1e-9)
     np.testing.assert_allclose(spy.lrs, np.outer(found.lrs, [0.01, 1, 0.1]), rtol=1e-9)
@@ -649,11 +709,15 @@ def test_each_update_has_its_lr_and_groups_keep_their_ratios(mode, tensor):
 
 def test_a_frozen_group_stays_at_zero_and_a_warm_up_at_zero_does_not_matter():
     model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3))
-    opt = torch.optim.SGD([{"params": model[0].parameters(), "lr": 0.0}, {"params": model[1].parameters(), "lr": 0.1}])
+    opt = torch.optim.SGD(
+        [{"params": model[0].parameters(), "lr": 0.0}, {"params": model[1].parameters(), "lr": 0.1}]
+    )
     spy = Spy(opt)
     lr_find(model, make_loader(), F.cross_entropy, opt, n_steps=3)
     assert [a for a, _ in spy.lrs] == [0, 0, 0] and spy.lrs[-1][1] == 10
-    opt = torch.optim.SGD([{"params": model[0].parameters(), "lr": 0.01}, {"params": model[1].parameters(), "lr": 0.1}])
+    opt = torch.optim.SGD(
+        [{"params": model[0].parameters(), "lr": 0.01}, {"params": model[1].parameters(), "lr": 0.1}]
+    )
     torch.optim.lr_scheduler.LambdaLR(opt, lambda epoch: epoch / 10)
     assert [g["lr"] for g in opt.param_groups] == [0, 0]
     spy = Spy(opt)
@@ -665,7 +729,7 @@ def test_the_losses_are_those_of_a_plain_loop():
     "A second implementation, in a few lines, gives the same numbers."
     seed_all()
     x, y = make_data()
-    batches = [(x[k:k + 8], y[k:k + 8]) for k in range(0, 40, 8)]
+    batches = [(x[k : k + 8], y[k : k + 8]) for k in range(0, 40, 8)]
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     opt, twin = torch.optim.SGD(model.parameters(), 1.0, momentum=0.9), copy.deepcopy(model)
     found = lr_find(model, batches, F.cross_entropy, opt, n_steps=40, lr_max=0.1)
@@ -686,7 +750,7 @@ def test_accumulation_equals_a_large_batch():
     x, y = make_data(96)
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
     opt = torch.optim.SGD(model.parameters(), 1.0, momentum=0.9)
-    chunks = lambda bs: [(x[k:k + bs].double(), y[k:k + bs]) for k in range(0, 96, bs)]
+    chunks = lambda bs: [(x[k : k + bs].double(), y[k : k + bs]) for k in range(0, 96, bs)]
     spy = Spy(opt)
     many = lr_find(model, chunks(8), F.cross_entropy, opt, n_steps=30, accumulate=4)
     assert len(spy.lrs) == len(many.lrs) == 30
@@ -702,15 +766,20 @@ def test_a_short_loader_is_begun_again():
         def __iter__(self):
             begun.append(1)
             return super().__iter__()
+
     x, y = make_data()
-    found = lr_find(nn.Linear(6, 3), Short([(x[:8], y[:8]), (x[8:], y[8:])]), F.cross_entropy, n_steps=25, lr_max=1e-3)
+    found = lr_find(
+        nn.Linear(6, 3), Short([(x[:8], y[:8]), (x[8:], y[8:])]), F.cross_entropy, n_steps=25, lr_max=1e-3
+    )
     assert len(found.lrs) == 25 and len(begun) == 13
     assert len(lr_find(nn.Linear(6, 3), [(x, y)], F.cross_entropy, n_steps=60, lr_max=1.0).lrs) == 60
 
 
 def test_frozen_parts_stay_in_eval_mode_and_the_rest_trains():
     model, modes = Net(), []
-    model.before_forward = lambda: modes.append((model.training, model.norm.training, model.frozen[1].training))
+    model.before_forward = lambda: modes.append(
+        (model.training, model.norm.training, model.frozen[1].training)
+    )
     lr_find(model, make_loader(), F.cross_entropy, n_steps=4)
     assert modes == [(True, True, False)] * 4
 
@@ -720,7 +789,7 @@ def test_sgd_on_a_quadratic_diverges_at_two_over_the_curvature():
     for curvature in (0.7, 5.0, 40.0):
         model = nn.Linear(1, 1, bias=False).double()
         opt = torch.optim.SGD(model.parameters(), 1.0)
-        loss = lambda model, batch: curvature * model.weight.square().sum() / 2
+        loss = lambda model, batch, curvature=curvature: curvature * model.weight.square().sum() / 2
         found = lr_find(model, [0], opt=opt, batch_loss=loss, lr_min=1e-4, lr_max=100, n_steps=400)
         first = found.lrs[int(np.argmin(found.losses))]
         step = found.lrs[1] / found.lrs[0]
@@ -760,7 +829,10 @@ def test_every_common_shape_of_batch_gives_the_same_curve():
 
     def curve(model, batch, loss_fn=F.cross_entropy, **kwargs):
         getattr(model, "f", model).load_state_dict(weights)
-        return lr_find(model, [batch], loss_fn, torch.optim.SGD(model.parameters(), 1.0), n_steps=8, **kwargs).losses
+        return lr_find(
+            model, [batch], loss_fn, torch.optim.SGD(model.parameters(), 1.0), n_steps=8, **kwargs
+        ).losses
+
     plain = curve(nn.Linear(6, 3), (x, y))
     first = F.cross_entropy(F.linear(x, weights["weight"], weights["bias"]), y).item()
     assert plain[0] == pytest.approx(first, rel=1e-6)
@@ -780,7 +852,9 @@ def test_every_common_shape_of_batch_gives_the_same_curve():
 
 def test_nested_batches_reach_the_device():
     moved = update.to_device({"a": [torch.ones(2), (torch.ones(1), "text")], "b": 3}, torch.device("meta"))
-    assert moved["a"][0].is_meta and moved["a"][1][0].is_meta and moved["a"][1][1] == "text" and moved["b"] == 3
+    assert (
+        moved["a"][0].is_meta and moved["a"][1][0].is_meta and moved["a"][1][1] == "text" and moved["b"] == 3
+    )
     x = torch.ones(2)
     kept = update.to_device((x,), torch.device("cpu"), copy=True)[0]
     x.zero_()
@@ -859,7 +933,7 @@ def test_a_loss_that_is_not_finite_ends_the_curve_and_is_not_in_it(k, bad):
     values = iter([2 - i / 50 for i in range(k)] + [bad] + [0.1] * 99)
     model, loss = scripted(values)
     found = lr_find(model, [0], batch_loss=loss, n_steps=25)
-    assert len(list(values)) == 99                      # and nothing comes after it
+    assert len(list(values)) == 99  # and nothing comes after it
     assert found.stopped == "not finite" and len(found.losses) == k == len(found.smoothed)
     assert all(math.isfinite(lr) for lr in found.suggestions.values())
 
@@ -867,7 +941,7 @@ def test_a_loss_that_is_not_finite_ends_the_curve_and_is_not_in_it(k, bad):
 @pytest.mark.parametrize("shift", [0, -2.0, -50.0, 1000.0])
 def test_divergence_is_seen_at_any_sign(shift):
     "A fall by 2, then an explosion: it goes on through the fall and stops in the explosion."
-    losses = [2.0] * 20 + [2 - i / 10 for i in range(21)] + [2.0 ** i for i in range(40)]
+    losses = [2.0] * 20 + [2 - i / 10 for i in range(21)] + [2.0**i for i in range(40)]
     model, loss = scripted([v + shift for v in losses])
     found = lr_find(model, [0], batch_loss=loss, n_steps=81)
     assert found.stopped == "diverged" and 42 < len(found.lrs) < 60
@@ -890,7 +964,7 @@ def test_the_familiar_rule_for_positive_losses():
             curve.add(i + 1.0, loss)
         assert curve.stopped == stopped
     curve = find._Curve(0.0, 4.0)
-    for i, loss in enumerate([0.1, 5, 5, 5, 5, 5]):       # a lucky first batch is no best loss
+    for i, loss in enumerate([0.1, 5, 5, 5, 5, 5]):  # a lucky first batch is no best loss
         curve.add(i + 1.0, loss)
     assert curve.stopped is None
 
@@ -898,8 +972,12 @@ def test_the_familiar_rule_for_positive_losses():
 @pytest.mark.parametrize("n_steps", [2, 3, 4, 5, 8])
 @pytest.mark.parametrize("losses", ["falling", "rising", "flat", "nan"])
 def test_a_few_steps_give_an_answer_or_a_clear_error(n_steps, losses):
-    values = {"falling": np.linspace(2, 1, n_steps), "rising": np.linspace(1, 2, n_steps), "flat": [1.0] * n_steps,
-              "nan": [1.0] + [math.nan] * n_steps}[losses]
+    values = {
+        "falling": np.linspace(2, 1, n_steps),
+        "rising": np.linspace(1, 2, n_steps),
+        "flat": [1.0] * n_steps,
+        "nan": [1.0] + [math.nan] * n_steps,
+    }[losses]
     model, loss = scripted(values)
     found = lr_find(model, [0], batch_loss=loss, n_steps=n_steps)
     str(found), repr(found), found.plot()
@@ -908,7 +986,7 @@ def test_a_few_steps_give_an_answer_or_a_clear_error(n_steps, losses):
     else:
         assert found.suggestions == {} and not found.disagree
         with pytest.raises(ValueError, match="few points"):
-            found.lr
+            _ = found.lr
     __import__("matplotlib.pyplot").pyplot.close("all")
 
 
@@ -921,6 +999,7 @@ def test_many_looks_on_a_device_that_works_ahead_change_nothing(monkeypatch):
 
     def init(self, model, opt, batches, batch_loss, device, *rest):
         real(self, model, opt, batches, batch_loss, SimpleNamespace(type="elsewhere"), *rest)
+
     monkeypatch.setattr(update.Updater, "__init__", init)
     monkeypatch.setattr(update.Updater, "loss", lambda self, batch: self.batch_loss(self.model, batch))
     monkeypatch.setattr(update, "to_device", lambda batch, device: batch)
@@ -943,11 +1022,22 @@ def test_the_validation_loss_is_taken_in_eval_mode_from_the_same_batches():
     opt = make_opt(model)
     valid = [(x[:8], y[:8]), (x[8:20], y[8:20]), (x[20:], y[20:])]
     twin = copy.deepcopy(model)
-    model.norm.momentum = 0.0                            # so that nothing moves at these lrs
+    model.norm.momentum = 0.0  # so that nothing moves at these lrs
     modes = []
-    model.before_forward = lambda: modes.append((model.training, model.frozen[1].training, torch.is_grad_enabled()))
-    found = lr_find(model, make_loader(), F.cross_entropy, opt, n_steps=12, lr_min=1e-12, lr_max=1e-11, valid_dl=valid,
-                    valid_batches=2)
+    model.before_forward = lambda: modes.append(
+        (model.training, model.frozen[1].training, torch.is_grad_enabled())
+    )
+    found = lr_find(
+        model,
+        make_loader(),
+        F.cross_entropy,
+        opt,
+        n_steps=12,
+        lr_min=1e-12,
+        lr_max=1e-11,
+        valid_dl=valid,
+        valid_batches=2,
+    )
     assert modes == [(True, False, True), (False, False, False), (False, False, False)] * 12
     twin.eval()
     with torch.no_grad():
@@ -963,12 +1053,21 @@ def test_a_loader_that_reuses_its_memory_may_give_the_validation_batches():
     class Reusing(list):
         def __iter__(self):
             for k in range(0, 40, 8):
-                yield kept.copy_(x[k:k + 8]), y[k:k + 8]
+                yield kept.copy_(x[k : k + 8]), y[k : k + 8]
+
     model = nn.Linear(6, 3)
     with torch.no_grad():
-        expected = np.mean([F.cross_entropy(model(x[k:k + 8]), y[k:k + 8]).item() for k in (0, 8, 16)])
-    found = lr_find(model, Reusing(), F.cross_entropy, lr_min=1e-12, lr_max=1e-11, n_steps=4, valid_dl=Reusing(),
-                    valid_batches=3)
+        expected = np.mean([F.cross_entropy(model(x[k : k + 8]), y[k : k + 8]).item() for k in (0, 8, 16)])
+    found = lr_find(
+        model,
+        Reusing(),
+        F.cross_entropy,
+        lr_min=1e-12,
+        lr_max=1e-11,
+        n_steps=4,
+        valid_dl=Reusing(),
+        valid_batches=3,
+    )
     np.testing.assert_allclose(found.valid_losses, expected, rtol=1e-5)
 
 
@@ -977,13 +1076,17 @@ def test_a_validation_loss_that_is_not_finite_stops_it():
 
     def loss_fn(out, y):
         calls.append(out.requires_grad)
-        return F.cross_entropy(out, y) * (math.nan if calls.count(False) == 4 and not out.requires_grad else 1)
+        return F.cross_entropy(out, y) * (
+            math.nan if calls.count(False) == 4 and not out.requires_grad else 1
+        )
+
     found = lr_find(model, make_loader(), loss_fn, n_steps=20, valid_dl=make_loader())
     assert found.stopped == "not finite" and len(found.lrs) == len(found.valid_losses) == 3
 
 
-@pytest.mark.parametrize("precision, dtype",
-                         [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)])
+@pytest.mark.parametrize(
+    "precision, dtype", [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)]
+)
 def test_amp_computes_in_the_reduced_type_and_keeps_losses_whole(precision, dtype):
     seed_all()
     model, seen, types = nn.Linear(6, 3), [], []
@@ -1003,14 +1106,17 @@ def test_an_update_that_the_scaler_skips_is_made_at_the_same_lr_later(accumulate
     seed_all()
     model = nn.Linear(6, 3)
     opt = torch.optim.SGD(model.parameters(), 1.0)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** 127, growth_interval=5)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=5)
     spy, tries, before = Spy(opt), [], everything(model, opt, scaler)
 
     def loss_fn(out, y):
         tries.append(1)
         return 40 * F.cross_entropy(out, y)
-    found = lr_find(model, make_loader(), loss_fn, opt, n_steps=20, lr_max=1e-3, scaler=scaler, accumulate=accumulate)
-    assert [lr for lr, in spy.lrs] == pytest.approx(list(found.lrs)) and len(found.lrs) == 20
+
+    found = lr_find(
+        model, make_loader(), loss_fn, opt, n_steps=20, lr_max=1e-3, scaler=scaler, accumulate=accumulate
+    )
+    assert [lr for (lr,) in spy.lrs] == pytest.approx(list(found.lrs)) and len(found.lrs) == 20
     per_pass = len(make_loader())
     assert len(tries) > 20 * per_pass / math.ceil(per_pass / accumulate), "more tries than updates"
     same(before, everything(model, opt, scaler))
@@ -1025,11 +1131,13 @@ def test_gradients_that_never_fit_end_the_sweep():
         @staticmethod
         def backward(ctx, g):
             return g * math.inf if calls[0] > 5 else g
+
     calls = [0]
 
     def loss_fn(out, y):
         calls[0] += 1
         return Overflow.apply(F.cross_entropy(out, y))
+
     model = nn.Linear(6, 3)
     scaler = torch.amp.GradScaler("cpu")
     found = lr_find(model, make_loader(), loss_fn, torch.optim.SGD(model.parameters(), 1.0), scaler=scaler)
@@ -1041,7 +1149,7 @@ def test_gradients_that_never_fit_end_the_sweep():
 
 def slow_ema(losses, smooth):
     weights = lambda i: np.array([smooth ** (i - j) for j in range(i + 1)])
-    return [float(np.sum(weights(i) * losses[:i + 1]) / weights(i).sum()) for i in range(len(losses))]
+    return [float(np.sum(weights(i) * losses[: i + 1]) / weights(i).sum()) for i in range(len(losses))]
 
 
 def slow_smooth(losses, smooth):
@@ -1057,11 +1165,15 @@ def slow_smooth(losses, smooth):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.floats(-100, 1000), min_size=1, max_size=40), st.one_of(st.just(0.0), st.floats(0.01, 0.99)))
+@given(
+    st.lists(st.floats(-100, 1000), min_size=1, max_size=40), st.one_of(st.just(0.0), st.floats(0.01, 0.99))
+)
 def test_smoothing_against_a_second_implementation(losses, smooth):
     losses = np.array(losses)
     np.testing.assert_allclose(ema(losses, smooth), slow_ema(losses, smooth), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(smooth_losses(losses, smooth), slow_smooth(losses, smooth), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        smooth_losses(losses, smooth), slow_smooth(losses, smooth), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_smoothing_has_no_lag_and_an_explosion_does_not_reach_back():
@@ -1081,7 +1193,10 @@ def test_the_same_part_of_the_sweep_is_averaged_for_any_number_of_steps():
     assert default_smooth(100) == pytest.approx(0.8)
     for n in (2, 10, 50, 1000):
         assert default_smooth(n) ** (n / 100) == pytest.approx(0.8)
-    assert lr_find(**good(n_steps=50)).smooth == pytest.approx(0.64) and lr_find(**good(smooth=0.3)).smooth == 0.3
+    assert (
+        lr_find(**good(n_steps=50)).smooth == pytest.approx(0.64)
+        and lr_find(**good(smooth=0.3)).smooth == 0.3
+    )
 
 
 def made_curve(steepest_lr, width=0.25, fall=2.0, noise=0.0, n=100, seed=0, lr_min=1e-7, lr_max=10.0):
@@ -1093,10 +1208,15 @@ def made_curve(steepest_lr, width=0.25, fall=2.0, noise=0.0, n=100, seed=0, lr_m
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.floats(-4.5, -1.5), st.floats(0.1, 0.25), st.floats(0, 0.15), st.integers(0, 10 ** 6),
-       st.sampled_from([60, 100, 200, 400]))
+@given(
+    st.floats(-4.5, -1.5),
+    st.floats(0.1, 0.25),
+    st.floats(0, 0.15),
+    st.integers(0, 10**6),
+    st.sampled_from([60, 100, 200, 400]),
+)
 def test_the_steepest_point_is_found_also_in_noise(place, width, noise, seed, n):
-    lrs, losses = made_curve(10 ** place, width, noise=noise, n=n, seed=seed)
+    lrs, losses = made_curve(10**place, width, noise=noise, n=n, seed=seed)
     found = LRFind(lrs, losses, n_steps=n, smooth=default_smooth(n))
     assert found.falls and abs(math.log10(found.lr) - place) < 0.5
     assert found.lrs[int(np.argmin(found.smoothed))] / found.lr >= 3.16
@@ -1112,16 +1232,21 @@ def test_the_rules_on_a_curve_without_noise():
     assert math.log10(steepest(lrs, losses) / 1e-3) == pytest.approx(0.25 * 1.317, abs=0.12)
     # from 5% (-2.944 widths) to 95% (+2.944) of the fall, two thirds of the way: +0.98 widths
     assert math.log10(valley(lrs, losses) / 1e-3) == pytest.approx(0.25 * 0.98, abs=0.05)
-    assert minimum(lrs, losses) == pytest.approx(1.0)               # it falls to the end
+    assert minimum(lrs, losses) == pytest.approx(1.0)  # it falls to the end
     losses = losses + np.where(at > 0.6, (at - 0.6) * 9, 0)
     lowest = lrs[int(np.argmin(losses))]
-    assert lowest == pytest.approx(10 ** -2.4, rel=0.03)
-    assert steepest(lrs, losses) == pytest.approx(lowest / 10 ** 0.5) and minimum(lrs, losses) == pytest.approx(lowest / 10)
+    assert lowest == pytest.approx(10**-2.4, rel=0.03)
+    assert steepest(lrs, losses) == pytest.approx(lowest / 10**0.5) and minimum(lrs, losses) == pytest.approx(
+        lowest / 10
+    )
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.sampled_from(["exponential", "linear"]),
-       st.floats(0, 0.95))
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50),
+    st.sampled_from(["exponential", "linear"]),
+    st.floats(0, 0.95),
+)
 def test_suggestions_are_always_within_the_sweep(losses, mode, smooth):
     n = len(losses)
     lrs = np.geomspace(1e-6, 1, n) if mode == "exponential" else np.linspace(1e-3, 0.1, n)
@@ -1185,12 +1310,12 @@ def test_a_flat_curve_says_what_to_do():
     found = lr_find(**good(lr_min=1e-9, lr_max=1e-8, n_steps=40))
     assert found.suggestions == {} and "no suggestion" in str(found)
     with pytest.raises(ValueError, match="lr_max"):
-        found.lr
+        _ = found.lr
     with pytest.raises(ValueError, match="known are steepest"):
         found.suggest("best")
     rising = LRFind(np.geomspace(1e-3, 10, 40), np.geomspace(1, 4.5, 40), stopped="diverged")
     with pytest.raises(ValueError, match="lr_min"):
-        rising.lr
+        _ = rising.lr
 
 
 # ----------------------------------------------------------------------------------------------- the result
@@ -1204,7 +1329,9 @@ def a_found(**changes):
 
 def test_a_result_is_a_plain_value():
     found = a_found()
-    assert isinstance(found.lrs, tuple) and all(type(v) is float for v in found.lrs + found.losses + found.smoothed)
+    assert isinstance(found.lrs, tuple) and all(
+        type(v) is float for v in found.lrs + found.losses + found.smoothed
+    )
     assert found == a_found() and hash(found) == hash(a_found()) and found != a_found(smooth=0.5)
     with pytest.raises(AttributeError):
         found.smooth = 0.5
@@ -1222,7 +1349,9 @@ def test_rules_that_disagree_are_said_to():
     happens."""
     lrs = np.geomspace(1e-7, 10, 100)
     at = np.log10(lrs)
-    wide = LRFind(lrs, 5 - 3 * np.clip((at + 6) / 3, 0, 1) - 1.2 * np.clip((at + 0.5) / 0.5, 0, 1) + np.maximum(at, 0))
+    wide = LRFind(
+        lrs, 5 - 3 * np.clip((at + 6) / 3, 0, 1) - 1.2 * np.clip((at + 0.5) / 0.5, 0, 1) + np.maximum(at, 0)
+    )
     assert max(wide.suggestions.values()) / min(wide.suggestions.values()) > 20
     assert wide.disagree and "disagree" in str(wide)
     assert not a_found().disagree and "disagree" not in str(a_found())
@@ -1245,6 +1374,7 @@ def test_a_save_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch):
 
     def fail(*_):
         raise OSError("disk full")
+
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError):
         a_found(smooth=0.1).save(path)
@@ -1261,15 +1391,41 @@ def test_the_smallest_good_file(tmp_path):
     assert LRFind.load(tmp_path / "f.json").losses == (3.0, 2.0, 1.0)
 
 
-@pytest.mark.parametrize("text", [
-    "", "{", "[]", "3", "null", '"text"', _changed(format="other"), _changed(version=2), _changed(format="gone"),
-    _changed(losses="gone"), _changed(losses=[1, 2]), _changed(losses=[3, math.nan, 1]),
-    _changed(losses=[3, math.inf, 1]), _changed(lrs=[1, 1, 2]), _changed(lrs=[0, 1, 2]), _changed(lrs=[3, 2, 1]),
-    _changed(lrs=[], losses=[]),
-    _changed(lrs="123", losses="321"), _changed(lrs=None), _changed(losses=[3, None, 1]), _changed(losses=[3, "2", 1]),
-    _changed(valid_losses=[1]), _changed(stopped="why"), _changed(mode="cosine"),
-    _changed(n_steps=2), _changed(n_steps="many"), _changed(smooth=1), _changed(smooth=None), _changed(unknown=1),
-], ids=range(29))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "null",
+        '"text"',
+        _changed(format="other"),
+        _changed(version=2),
+        _changed(format="gone"),
+        _changed(losses="gone"),
+        _changed(losses=[1, 2]),
+        _changed(losses=[3, math.nan, 1]),
+        _changed(losses=[3, math.inf, 1]),
+        _changed(lrs=[1, 1, 2]),
+        _changed(lrs=[0, 1, 2]),
+        _changed(lrs=[3, 2, 1]),
+        _changed(lrs=[], losses=[]),
+        _changed(lrs="123", losses="321"),
+        _changed(lrs=None),
+        _changed(losses=[3, None, 1]),
+        _changed(losses=[3, "2", 1]),
+        _changed(valid_losses=[1]),
+        _changed(stopped="why"),
+        _changed(mode="cosine"),
+        _changed(n_steps=2),
+        _changed(n_steps="many"),
+        _changed(smooth=1),
+        _changed(smooth=None),
+        _changed(unknown=1),
+    ],
+    ids=range(29),
+)
 def test_another_file_is_refused_by_name(tmp_path, text):
     path = tmp_path / "wrong.json"
     path.write_text(text)
@@ -1298,8 +1454,13 @@ def teacher_data(n=1600):
         return x, (teacher(x) + 0.5 * torch.randn(n, 4, generator=g)).argmax(1)
 
 
-@pytest.mark.parametrize("name, make", [("sgd", lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9)),
-                                        ("adamw", lambda p, lr: torch.optim.AdamW(p, lr, fused=True))])
+@pytest.mark.parametrize(
+    "name, make",
+    [
+        ("sgd", lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9)),
+        ("adamw", lambda p, lr: torch.optim.AdamW(p, lr, fused=True)),
+    ],
+)
 def test_the_suggestion_trains_nearly_as_well_as_the_best_of_a_grid(name, make):
     """Three epochs with cosine annealing at each half decade from 1e-4 to 3, against three epochs at the
     suggestion."""
@@ -1321,10 +1482,11 @@ def test_the_suggestion_trains_nearly_as_well_as_the_best_of_a_grid(name, make):
                 opt.step()
                 scheduler.step()
         return (model(x[1000:]).argmax(1) == y[1000:]).float().mean().item()
+
     model = new()
     found = lr_find(model, loader, F.cross_entropy, make(model.parameters(), 1.0))
-    grid = {lr: score(lr) for lr in np.geomspace(1e-4, 10 ** 0.5, 10)}
-    assert max(grid.values()) - min(grid.values()) > 0.2            # the choice matters here
+    grid = {lr: score(lr) for lr in np.geomspace(1e-4, 10**0.5, 10)}
+    assert max(grid.values()) - min(grid.values()) > 0.2  # the choice matters here
     assert score(found.lr) > max(grid.values()) - 0.04
 
 
@@ -1336,9 +1498,17 @@ def test_the_suggestion_trains_nearly_as_well_as_the_best_of_a_grid(name, make):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_on_a_gpu(precision):
     seed_all()
-    model = nn.Sequential(nn.Linear(6, 32), nn.BatchNorm1d(32), nn.Dropout(0.2), nn.ReLU(), nn.Linear(32, 3)).cuda()
+    model = nn.Sequential(
+        nn.Linear(6, 32), nn.BatchNorm1d(32), nn.Dropout(0.2), nn.ReLU(), nn.Linear(32, 3)
+    ).cuda()
     opt = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     cuda, before = torch.cuda.get_rng_state_all(), copy.deepcopy(model.state_dict())
-    found = lr_find(model, make_loader(400, 40), F.cross_entropy, opt, precision=precision, valid_dl=make_loader())
-    assert found.suggestions and not opt.state and all(a.equal(b) for a, b in zip(cuda, torch.cuda.get_rng_state_all()))
+    found = lr_find(
+        model, make_loader(400, 40), F.cross_entropy, opt, precision=precision, valid_dl=make_loader()
+    )
+    assert (
+        found.suggestions
+        and not opt.state
+        and all(a.equal(b) for a, b in zip(cuda, torch.cuda.get_rng_state_all()))
+    )
     assert all(v.equal(before[k]) for k, v in model.state_dict().items())

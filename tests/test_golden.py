@@ -1,4 +1,5 @@
 """The script that compares two revisions: every configuration gives the same twice, and a change is seen."""
+
 import golden
 import pytest
 import torch

@@ -1,5 +1,6 @@
 """The widgets in a real JupyterLab: by mouse and by keys, while a cell runs, in the dark, after a reload, and
 as pages with no kernel and no network."""
+
 import re
 import subprocess
 import sys
@@ -21,14 +22,28 @@ data = ImageData("sample:side_on", size=32, progress=False)
 learn = Learner(data, "resnet10", weights=None)"""
 FOUND = """from lessonkit.train import LRFind
 lrs = [10 ** (-6 + k / 12) for k in range(80)]
-found = LRFind(tuple(lrs), tuple(2 / (1 + (lr / 0.01) ** 1.2) + 40 * max(0, lr - 0.5) for lr in lrs), stopped="diverged")"""
+losses = [2 / (1 + (lr / 0.01) ** 1.2) + 40 * max(0, lr - 0.5) for lr in lrs]
+found = LRFind(tuple(lrs), tuple(losses), stopped="diverged")"""
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, browser):
     "A JupyterLab with the installed ipykernel (`python3`) and an older one (`older`)."
     older = tmp_path_factory.mktemp("older")
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(older), f"ipykernel=={OLDER}"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--target",
+            str(older),
+            f"ipykernel=={OLDER}",
+        ],
+        check=True,
+    )
     lab = Lab(tmp_path_factory.mktemp("lab"), {"older": older})
     yield lab
     lab.close()
@@ -42,13 +57,20 @@ def start(tmp_path_factory):
 @pytest.fixture(scope="module")
 def still(lab, browser, start):
     "A notebook with a widget in each cell, one kernel for the tests that train little."
-    nb = lab.open(browser, [start + "\n" + FOUND, "picker = LRPicker(found, learn, try_steps=6); picker",
-                            "explorer = ScheduleExplorer(learn, 3, 1, 2); explorer", "panel = LayerGroups(learn); panel",
-                            "preview = AugmentPreview(data); preview",
-                            "h = learn.fit(sgdr(2, 1), lr=1e-3, progress=False); replay = Replay(h, "
-                            "panel.names); replay",
-                            "bet = Bet('Is it so?', ['yes', 'no, not at all']); bet", ""],
-                  "still.ipynb")
+    nb = lab.open(
+        browser,
+        [
+            start + "\n" + FOUND,
+            "picker = LRPicker(found, learn, try_steps=6); picker",
+            "explorer = ScheduleExplorer(learn, 3, 1, 2); explorer",
+            "panel = LayerGroups(learn); panel",
+            "preview = AugmentPreview(data); preview",
+            "h = learn.fit(sgdr(2, 1), lr=1e-3, progress=False); replay = Replay(h, panel.names); replay",
+            "bet = Bet('Is it so?', ['yes', 'no, not at all']); bet",
+            "",
+        ],
+        "still.ipynb",
+    )
     for k in range(7):
         nb.run(k)
     yield nb
@@ -65,7 +87,10 @@ def ask(nb, expression: str, wanted=lambda text: True, k: int = 7) -> str:
     """The value of an expression in the kernel, through the last cell; asked again until it is as `wanted` (a
     text or a test), as widgets' messages and cells do not wait for each other."""
     fits = wanted if callable(wanted) else lambda text: text == wanted
-    nb.page.evaluate(f"([k, text]) => ({NOTEBOOK})().content.widgets[k].model.sharedModel.setSource(text)", [k, f"print(({expression}))"])
+    nb.page.evaluate(
+        f"([k, text]) => ({NOTEBOOK})().content.widgets[k].model.sharedModel.setSource(text)",
+        [k, f"print(({expression}))"],
+    )
     for _ in range(20):
         text = nb.value(k)
         if fits(text):
@@ -81,14 +106,17 @@ def cell(nb, k):
 
 def until(nb, k: int, pattern: str, seconds: float = 60):
     "Wait until the text of cell `k` matches a pattern."
-    nb.page.wait_for_function("([k, pattern]) => new "
-                              "RegExp(pattern).test(document.querySelectorAll('.jp-Cell')[k]?.innerText)",
-                              arg=[k, pattern], timeout=seconds * 1000)
+    nb.page.wait_for_function(
+        "([k, pattern]) => new RegExp(pattern).test(document.querySelectorAll('.jp-Cell')[k]?.innerText)",
+        arg=[k, pattern],
+        timeout=seconds * 1000,
+    )
 
 
 def in_widget(nb, k: int, script: str):
     "What a script makes of the widget `e` in cell `k`."
-    return nb.page.evaluate(f"k => {{ const e = document.querySelectorAll('.jp-Cell')[k].querySelector('.lk'); return {script}; }}", k)
+    e = "document.querySelectorAll('.jp-Cell')[k].querySelector('.lk')"
+    return nb.page.evaluate(f"k => {{ const e = {e}; return {script}; }}", k)
 
 
 def press(nb, slider, *keys):
@@ -117,31 +145,41 @@ def test_scrub_by_mouse(still):
     plot = cell(still, 1).locator("svg.lk-scrub")
     values = []
     for part in (0.3, 0.6):
-        plot.hover(position={"x": 0, "y": 0})                   # waits until the notebook no longer scrolls
+        plot.hover(position={"x": 0, "y": 0})  # waits until the notebook no longer scrolls
         box = plot.bounding_box()
         still.page.mouse.move(box["x"] + part * box["width"], box["y"] + 100)
         still.page.mouse.down()
         still.page.mouse.move(box["x"] + (part + 0.1) * box["width"], box["y"] + 120, steps=4)
         still.page.mouse.up()
-        values.append(float(ask(still, "picker.lr", lambda lr: float(lr) != values[-1] if values else float(lr) < 1e-2)))
+        values.append(
+            float(ask(still, "picker.lr", lambda lr: float(lr) != values[-1] if values else float(lr) < 1e-2))
+        )
     assert values[1] > 20 * values[0]
 
 
 def test_a_rules_button_and_the_sliders_of_the_curve(still):
     cell(still, 1).get_by_role("button", name=re.compile("valley")).click()
     ask(still, "picker.lr == picker.found.suggestions['valley']", "True")
-    assert cell(still, 1).get_by_role("button", name=re.compile("valley")).get_attribute("aria-pressed") == "true"
+    assert (
+        cell(still, 1).get_by_role("button", name=re.compile("valley")).get_attribute("aria-pressed")
+        == "true"
+    )
     press(still, cell(still, 1).get_by_role("slider", name="smoothing"), "End")
     press(still, cell(still, 1).get_by_role("slider", name="cut the last"), "ArrowRight", "ArrowRight")
     ask(still, "picker.level, picker.trim", "(5, [0, 2])")
 
 
 def test_try_it_shows_three_losses_and_changes_nothing(still):
-    digest = "__import__('hashlib').sha256(b''.join(v.numpy().tobytes() for v in learn.model.state_dict().values())).hexdigest()"
+    bits = "b''.join(v.numpy().tobytes() for v in learn.model.state_dict().values())"
+    digest = f"__import__('hashlib').sha256({bits}).hexdigest()"
     before = ask(still, digest)
     cell(still, 1).get_by_role("button", name=re.compile("try")).click()
     until(still, 1, "(lr [0-9.e-]+: loss[^]*){3}")
-    ask(still, "picker.trial['running'], [len(r['losses']) for r in picker.trial['runs']]", "(False, [6, 6, 6])")
+    ask(
+        still,
+        "picker.trial['running'], [len(r['losses']) for r in picker.trial['runs']]",
+        "(False, [6, 6, 6])",
+    )
     ask(still, digest, before)
 
 
@@ -170,7 +208,9 @@ def test_augmentation_by_keys(still):
     sheet = cell(still, 4).get_by_role("img", name=re.compile("Pictures of"))
     first = sheet.get_attribute("src")
     cell(still, 4).get_by_role("radio", name="top_down").check()
-    still.page.wait_for_function("old => document.querySelectorAll('.jp-Cell')[4].querySelector('img.lk-sheet').src !== old", arg=first)
+    still.page.wait_for_function(
+        "old => document.querySelectorAll('.jp-Cell')[4].querySelector('img.lk-sheet').src !== old", arg=first
+    )
     press(still, cell(still, 4).get_by_role("slider", name="strength"), "ArrowRight")
     ask(still, "preview.preset, preview.augment.rotate", "('top_down', 12.5)")
     assert "top_down, strength 1.25" in sheet.get_attribute("alt")
@@ -216,7 +256,9 @@ def test_both_themes_can_be_read(still, theme):
 def test_a_narrow_window(still):
     still.page.set_viewport_size({"width": 480, "height": 900})
     still.command("application:toggle-left-area")
-    still.page.wait_for_function("() => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk').clientWidth < 460")
+    still.page.wait_for_function(
+        "() => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk').clientWidth < 460"
+    )
     for k in range(1, 7):
         wide = in_widget(still, k, "[e.scrollWidth, e.clientWidth]")
         assert wide[0] <= wide[1] + 1, (k, wide)
@@ -225,20 +267,34 @@ def test_a_narrow_window(still):
 
 def test_every_control_has_a_name_and_the_focus_can_be_seen(still):
     for k in range(1, 7):
-        assert in_widget(still, k, "[...e.querySelectorAll('input, button')].filter(c => "
-                                   "!c.getAttribute('aria-label') && !c.textContent.trim() && "
-                                   "!c.closest('label')?.textContent.trim()).length") == 0
+        assert (
+            in_widget(
+                still,
+                k,
+                "[...e.querySelectorAll('input, button')].filter(c => "
+                "!c.getAttribute('aria-label') && !c.textContent.trim() && "
+                "!c.closest('label')?.textContent.trim()).length",
+            )
+            == 0
+        )
     press(still, cell(still, 1).get_by_role("slider", name="learning rate"), "ArrowLeft")
     assert still.page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
 @pytest.mark.parametrize("kernel", ["python3", "older"])
 def test_stop_and_pause_while_the_cell_runs(lab, browser, start, kernel):
-    nb = lab.open(browser, [start, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(2000, 1), "
-                                                                             "lr=1e-3, progress=False)",
-                            "import ipykernel; print(ipykernel.__version__, monitor.heard != '', "
-                            "monitor.state, h.stopped, learn.best is not None, len(h.losses))"],
-                  f"stop_{kernel}.ipynb", kernel)
+    nb = lab.open(
+        browser,
+        [
+            start,
+            "monitor = TrainMonitor(learn); monitor",
+            "h = learn.fit(sgdr(2000, 1), lr=1e-3, progress=False)",
+            "import ipykernel; print(ipykernel.__version__, monitor.heard != '', "
+            "monitor.state, h.stopped, learn.best is not None, len(h.losses))",
+        ],
+        f"stop_{kernel}.ipynb",
+        kernel,
+    )
     try:
         nb.run(0), nb.run(1)
         nb.run(2, wait=False)
@@ -249,7 +305,10 @@ def test_stop_and_pause_while_the_cell_runs(lab, browser, start, kernel):
         nb.page.wait_for_timeout(400)
         assert cell(nb, 1).locator(".lk-big").inner_text() == here  # nothing moves
         cell(nb, 1).get_by_role("button", name="go on").click()
-        nb.page.wait_for_function("old => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk-big').innerText !== old", arg=here)
+        nb.page.wait_for_function(
+            "old => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk-big').innerText !== old",
+            arg=here,
+        )
         cell(nb, 1).get_by_role("button", name="stop").click()
         nb.wait_done(2, 30)
         said = nb.value(3)
@@ -263,9 +322,16 @@ def test_stop_and_pause_while_the_cell_runs(lab, browser, start, kernel):
 
 def test_a_kernel_that_hears_nothing_is_interrupted(lab, browser, start):
     deaf = start + "\nimport lessonkit.monitor as m\nm.hear_at_once = lambda widget: None"
-    nb = lab.open(browser, [deaf, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(2000, 1), "
-                                                                            "lr=1e-3, progress=False)",
-                            "print(h.stopped, monitor.state)"], "deaf.ipynb")
+    nb = lab.open(
+        browser,
+        [
+            deaf,
+            "monitor = TrainMonitor(learn); monitor",
+            "h = learn.fit(sgdr(2000, 1), lr=1e-3, progress=False)",
+            "print(h.stopped, monitor.state)",
+        ],
+        "deaf.ipynb",
+    )
     try:
         nb.run(0), nb.run(1)
         nb.run(2, wait=False)
@@ -278,9 +344,15 @@ def test_a_kernel_that_hears_nothing_is_interrupted(lab, browser, start):
 
 
 def test_a_reload_in_the_middle_of_a_run_brings_the_curves_back(lab, browser, start):
-    nb = lab.open(browser, [start, "monitor = TrainMonitor(learn); monitor", "h = learn.fit(sgdr(6, 1), "
-                                                                             "lr=1e-3, progress=False)"],
-                  "reload.ipynb")
+    nb = lab.open(
+        browser,
+        [
+            start,
+            "monitor = TrainMonitor(learn); monitor",
+            "h = learn.fit(sgdr(6, 1), lr=1e-3, progress=False)",
+        ],
+        "reload.ipynb",
+    )
     try:
         nb.run(0), nb.run(1)
         nb.command("docmanager:save")
@@ -295,16 +367,26 @@ def test_a_reload_in_the_middle_of_a_run_brings_the_curves_back(lab, browser, st
 
 
 def test_others_follow_a_running_fit(lab, browser, start):
-    nb = lab.open(browser, [start, "explorer = ScheduleExplorer(learn, 60, 1, 1); explorer", "panel = LayerGroups(learn); panel",
-                            "h = learn.fit(explorer.schedule, lr=panel.lrs, progress=False)"], "follow.ipynb")
+    nb = lab.open(
+        browser,
+        [
+            start,
+            "explorer = ScheduleExplorer(learn, 60, 1, 1); explorer",
+            "panel = LayerGroups(learn); panel",
+            "h = learn.fit(explorer.schedule, lr=panel.lrs, progress=False)",
+        ],
+        "follow.ipynb",
+    )
     try:
         for k in range(3):
             nb.run(k)
         nb.run(3, wait=False)
         until(nb, 1, r"update \d+ of 1800, lr")
-        nb.page.wait_for_function("() => [...document.querySelectorAll('.jp-Cell')[2].querySelectorAll('svg "
-                                  "g:last-child line')].every(e => Number(e.getAttribute('x1')) > 14 && "
-                                  "!e.getAttribute('visibility'))")
+        nb.page.wait_for_function(
+            "() => [...document.querySelectorAll('.jp-Cell')[2].querySelectorAll('svg "
+            "g:last-child line')].every(e => Number(e.getAttribute('x1')) > 14 && "
+            "!e.getAttribute('visibility'))"
+        )
         assert cell(nb, 2).get_by_role("switch").first.is_disabled()
         nb.page.evaluate(f"() => ({NOTEBOOK})().sessionContext.session.kernel.interrupt()")
         nb.wait_done(3, 30)
@@ -327,8 +409,8 @@ def test_pages_without_kernel_and_network(lab, browser, start):
     context = browser.new_context(offline=True, viewport={"width": 480, "height": 900}, color_scheme="dark")
     for k, name in enumerate(["learning rate", "cycles", "likeness", None, None, "update"]):
         page, problems = context.new_page(), []
-        page.on("pageerror", lambda e: problems.append(str(e)))
-        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e, problems=problems: problems.append(str(e)))
+        page.on("console", lambda m, to=problems: to.append(m.text) if m.type == "error" else None)
         page.goto((lab.root / f"page{k}.html").as_uri())
         page.locator(".lk").wait_for()
         if name:
@@ -339,15 +421,20 @@ def test_pages_without_kernel_and_network(lab, browser, start):
             page.wait_for_function("old => document.querySelector('.lk').innerHTML !== old", arg=before[1])
             assert slider.get_attribute("aria-valuetext") != before[0]
         assert not problems and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert luminance(page.evaluate("getComputedStyle(document.querySelector('.lk')).backgroundColor")) < 0.2
+        assert (
+            luminance(page.evaluate("getComputedStyle(document.querySelector('.lk')).backgroundColor")) < 0.2
+        )
     context.close()
 
 
 def test_on_a_page_the_bet_and_its_outcome_find_each_other(browser, tmp_path):
     from lessonkit.widgets import Bet
+
     bet = Bet("Is it so?", ["yes", "no"])
     body = bet.to_html() + bet.reveal("no").to_html()
-    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8><body>{body}</body>", encoding="utf-8")
+    (tmp_path / "page.html").write_text(
+        f"<!doctype html><meta charset=utf-8><body>{body}</body>", encoding="utf-8"
+    )
     page = browser.new_page()
     page.goto((tmp_path / "page.html").as_uri())
     page.locator(".lk").nth(1).wait_for()
@@ -365,9 +452,11 @@ def test_a_notebook_as_html_scrubs(lab, browser, start):
     nb.close()
     path = lab.root / "export.ipynb"
     saved = nbformat.read(path, 4)
-    saved.metadata.pop("widgets", None)                            # the lessons keep no widget state
+    saved.metadata.pop("widgets", None)  # the lessons keep no widget state
     nbformat.write(saved, path)
-    subprocess.run([sys.executable, "-m", "nbconvert", "--to", "html", str(path)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "nbconvert", "--to", "html", str(path)], check=True, capture_output=True
+    )
     context = browser.new_context(offline=True)
     page = context.new_page()
     page.goto(path.with_suffix(".html").as_uri(), wait_until="domcontentloaded")

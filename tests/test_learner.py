@@ -14,15 +14,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from lessonkit.basics import progress_bar
-from lessonkit.train.checkpoint import read_checkpoint, write_checkpoint
-from lessonkit.images.data import ImageData
 from lessonkit.evaluate import confusion_matrix, get_answers, most_wrong
-from lessonkit.train.learner import Learner
+from lessonkit.images.data import ImageData
 from lessonkit.nets.classifier import build_model
-from lessonkit.train.optim import spread_lrs
 from lessonkit.predict import load_model
-from lessonkit.train.schedule import sgdr
+from lessonkit.train.checkpoint import read_checkpoint, write_checkpoint
+from lessonkit.train.learner import Learner
 from lessonkit.train.loop import CycleDone, EpochDone, TrainingError
+from lessonkit.train.optim import spread_lrs
+from lessonkit.train.schedule import sgdr
 
 
 @pytest.fixture
@@ -45,7 +45,10 @@ def same(a, b):
 def test_it_learns_two_colours(data):
     learn = learner(data)
     history = learn.fit(sgdr(2, 2), 1e-3, progress=False)
-    assert learn.best.epoch["accuracy"] == 1.0 and history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
+    assert (
+        learn.best.epoch["accuracy"] == 1.0
+        and history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
+    )
     assert len(history.losses) == 16 == len(history.lrs) and history.cycle_ends == [8, 16]
 
 
@@ -61,6 +64,7 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(colours):
     def run(seed):
         learn = learner(ImageData(colours, size=32, bs=8, seed=seed), seed=seed)
         return learn.fit(sgdr(1, 1), 1e-3, progress=False).losses
+
     assert run(0) == run(0) != run(1)
 
 
@@ -71,7 +75,7 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_bit(data, tmp_path, opt):
     whole.fit(schedule, [1e-4, 3e-4, 1e-3], progress=False)
     broken = learner(data, opt=opt)
     for event in broken.run(schedule, [1e-4, 3e-4, 1e-3], checkpoint=path):
-        if event.step == 14:                                        # in the last epoch of the second cycle
+        if event.step == 14:  # in the last epoch of the second cycle
             break
     torch.manual_seed(99)
     later = learner(ImageData(data.report.root, size=32, bs=8), opt=opt, seed=7)
@@ -81,7 +85,9 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_bit(data, tmp_path, opt):
     assert [e["valid_loss"] for e in history.epochs] == [e["valid_loss"] for e in whole.history.epochs]
     assert same(later.best.state, whole.best.state)
     again = learner(data, opt=opt)
-    assert again.fit(schedule, 1e-3, checkpoint=path, resume=True, progress=False).losses == whole.history.losses
+    assert (
+        again.fit(schedule, 1e-3, checkpoint=path, resume=True, progress=False).losses == whole.history.losses
+    )
 
 
 def test_growing_cycles_resume_too(data, tmp_path):
@@ -113,11 +119,14 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 
     def crash(*args):
         raise OSError("the disk is full")
+
     monkeypatch.setattr(os, "fsync", crash)
     with pytest.raises(OSError, match="disk is full"):
         write_checkpoint(path, {"step": 2, "w": torch.zeros(3)})
     state = read_checkpoint(path)
-    assert state["step"] == 1 and torch.equal(state["w"], torch.ones(3)) and os.listdir(tmp_path) == ["run.ckpt"]
+    assert (
+        state["step"] == 1 and torch.equal(state["w"], torch.ones(3)) and os.listdir(tmp_path) == ["run.ckpt"]
+    )
 
 
 def test_snapshots_are_the_weights_at_the_end_of_each_cycle(data):
@@ -139,6 +148,7 @@ def test_an_interrupt_stops_after_the_update_and_the_learner_goes_on(data):
         if len(seen) == 3:
             signal.raise_signal(signal.SIGINT)
         return real(logits, yb)
+
     learn.loss_fn = loss_fn
     history = learn.fit(sgdr(5, 1), 1e-3, progress=False)
     assert len(history.lrs) == 3 and history.ended == "interrupted" and "after 3 updates" in history.stopped
@@ -148,6 +158,7 @@ def test_an_interrupt_stops_after_the_update_and_the_learner_goes_on(data):
 
 class Watcher:
     "Notes what it is told; `breaks`: the event at which it fails."
+
     def __init__(self, breaks=None):
         self.breaks, self.heard, self.over = breaks, 0, False
 
@@ -186,7 +197,10 @@ def test_a_loss_that_is_not_finite_gives_back_the_last_good_weights(data):
 
     def loss_fn(logits, yb):
         seen.append(0)
-        return F.cross_entropy(logits, yb) * (float("nan") if len(seen) == 9 and torch.is_grad_enabled() else 1)
+        return F.cross_entropy(logits, yb) * (
+            float("nan") if len(seen) == 9 and torch.is_grad_enabled() else 1
+        )
+
     learn.loss_fn = loss_fn
     plain = learner(data)
     for event in plain.run(sgdr(3, 1), 1e-3):
@@ -202,14 +216,21 @@ def test_a_loss_that_is_not_finite_gives_back_the_last_good_weights(data):
     assert all(v.isfinite().all() for v in weights(learn).values())
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
-                                   RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
 def test_out_of_memory_says_which_batch_size_to_try(data, error):
     learn = learner(data)
     before = weights(learn)
 
     def loss_fn(logits, yb):
         raise error
+
     learn.loss_fn = loss_fn
     with pytest.raises(TrainingError, match="batches of 8 pictures of 32 px: try data.bs = 4"):
         learn.fit(sgdr(1, 1), 1e-3, progress=False)
@@ -235,6 +256,7 @@ def test_until_overfit_takes_back_the_best_weights(data):
             return torch.tensor(state["valid"])
         seen.append(0)
         return F.cross_entropy(logits, yb) * 0 + 1 / len(seen)
+
     learn.loss_fn = loss_fn
     states = []
 
@@ -246,6 +268,7 @@ def test_until_overfit_takes_back_the_best_weights(data):
 
         def ended(self, history):
             pass
+
     learn.watch(Follow())
     state["valid"] = next(curve)
     history = learn.fit(sgdr(8, 1), 1e-3, until_overfit=True, patience=2, progress=False)
@@ -255,21 +278,27 @@ def test_until_overfit_takes_back_the_best_weights(data):
 
 
 def test_a_learner_leaves_the_global_generators_and_your_module_as_they_were(data):
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                        nn.Linear(4, 2))
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
     strides = [p.stride() for p in net.parameters()]
     torch.manual_seed(5)
     expected = torch.rand(40)
     torch.manual_seed(5)
     learn, drawn = Learner(data, net, n_groups=1), [torch.rand(1)]
     assert [p.stride() for p in net.parameters()] == strides
-    for make in (lambda: learn.find(n_steps=4), lambda: list(learn.trial(1e-3, 2)), lambda: learner(data),
-                 lambda: learn.fit(sgdr(1, 1), 1e-3, progress=False), lambda: learn.validate()):
+    for make in (
+        lambda: learn.find(n_steps=4),
+        lambda: list(learn.trial(1e-3, 2)),
+        lambda: learner(data),
+        lambda: learn.fit(sgdr(1, 1), 1e-3, progress=False),
+        lambda: learn.validate(),
+    ):
         make()
         drawn.append(torch.rand(1))
     for _ in learn.run(sgdr(1, 1), 1e-3):
         drawn.append(torch.rand(1))
-    assert torch.cat(drawn).equal(expected[:len(drawn)]) and len(drawn) > 8
+    assert torch.cat(drawn).equal(expected[: len(drawn)]) and len(drawn) > 8
 
 
 @pytest.mark.parametrize("n, accumulate, updates", [(6, 2, 3), (5, 2, 3), (5, 9, 1), (4, 1, 4)])
@@ -277,8 +306,8 @@ def test_batches_that_accumulate_are_one_large_batch(n, accumulate, updates):
     g = torch.Generator().manual_seed(n)
     x = torch.randn(4 * n, 5, generator=g)
     y = (x.sum(1) > 0).long()
-    small = [(x[k:k + 4], y[k:k + 4]) for k in range(0, 4 * n, 4)]
-    large = [(x[k:k + 4 * accumulate], y[k:k + 4 * accumulate]) for k in range(0, 4 * n, 4 * accumulate)]
+    small = [(x[k : k + 4], y[k : k + 4]) for k in range(0, 4 * n, 4)]
+    large = [(x[k : k + 4 * accumulate], y[k : k + 4 * accumulate]) for k in range(0, 4 * n, 4 * accumulate)]
     nets = []
     for batches, options in ((small, {"accumulate": accumulate}), (large, {})):
         torch.manual_seed(0)
@@ -324,7 +353,7 @@ def test_a_run_without_fit_finds_its_way_back_too(data):
     events = learn.run(sgdr(1, 1), 1e-3)
     assert len([e for e in events if isinstance(e, EpochDone)]) == 1 and learn.history.ended == "done"
     with pytest.raises(ValueError, match="needs an lr"):
-        learn.run(sgdr(1, 1))                                      # at once, not at the first update
+        learn.run(sgdr(1, 1))  # at once, not at the first update
 
 
 def test_closing_a_run_waits_for_what_another_thread_tries(data):
@@ -335,8 +364,11 @@ def test_closing_a_run_waits_for_what_another_thread_tries(data):
     def try_a_rate():
         with learn.lock:
             held.set(), go.wait(20), order.append("tried")
-    threads = [threading.Thread(target=try_a_rate),
-               threading.Thread(target=lambda: (events.close(), order.append("closed")))]
+
+    threads = [
+        threading.Thread(target=try_a_rate),
+        threading.Thread(target=lambda: (events.close(), order.append("closed"))),
+    ]
     threads[0].start(), held.wait(20), threads[1].start(), threads[1].join(0.3), go.set()
     for thread in threads:
         thread.join(20)
@@ -346,10 +378,11 @@ def test_closing_a_run_waits_for_what_another_thread_tries(data):
 def test_weights_after_an_evaluation_that_is_not_finite_are_not_the_good_ones(data):
     learn, seen = learner(data), []
 
-    def loss_fn(logits, yb):                                       # the second evaluation fails, and what follows
+    def loss_fn(logits, yb):  # the second evaluation fails, and what follows
         seen.append(torch.is_grad_enabled())
         bad = seen.count(False) > 1
         return F.cross_entropy(logits, yb) * (float("nan") if bad else 1)
+
     learn.loss_fn, states = loss_fn, []
     with pytest.raises(TrainingError):
         for event in learn.run(sgdr(4, 1), 1e-3):
@@ -368,7 +401,7 @@ def test_layer_groups_train_at_their_own_lrs(data):
 def test_a_pretrained_body_begins_frozen_and_keeps_its_norms(data, tmp_path):
     torch.manual_seed(3)
     model = build_model("resnet10", 2, weights=None)
-    torch.save({k: v for k, v in model.body.state_dict().items()}, tmp_path / "w.pth")
+    torch.save(dict(model.body.state_dict().items()), tmp_path / "w.pth")
     learn = Learner(data, "resnet10", weights=tmp_path / "w.pth")
     assert [g.frozen for g in learn.groups] == [True, True, False]
     before = weights(learn)
@@ -378,7 +411,9 @@ def test_a_pretrained_body_begins_frozen_and_keeps_its_norms(data, tmp_path):
     learn.unfreeze()
     learn.fit(sgdr(1, 1), 1e-3, progress=False)
     moved = {k for k, v in weights(learn).items() if not torch.equal(v, before[k])}
-    assert any(k.startswith("body") for k in moved) and not any("running" in k for k in moved if k.startswith("body"))
+    assert any(k.startswith("body") for k in moved) and not any(
+        "running" in k for k in moved if k.startswith("body")
+    )
 
 
 def test_loaders_and_modules_of_ones_own(data):
@@ -386,7 +421,9 @@ def test_loaders_and_modules_of_ones_own(data):
     x = torch.randn(48, 4)
     ds = torch.utils.data.TensorDataset(x, (x.sum(1) > 0).long())
     dl = torch.utils.data.DataLoader(ds, 8, shuffle=True)
-    learn = Learner((dl, dl), nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), n_groups=2, opt="sgd")
+    learn = Learner(
+        (dl, dl), nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), n_groups=2, opt="sgd"
+    )
     found = learn.find(n_steps=30)
     history = learn.fit(sgdr(3, 1), 0.1, progress=False)
     assert history.last["accuracy"] > 0.8 and found.lrs and learn.size is None
@@ -412,6 +449,7 @@ def test_loaders_of_ones_own_and_a_network_by_name(classes):
 
 def test_what_the_bar_says_of_the_whole_is_asked_with_the_part_done(data, monkeypatch):
     import lessonkit.train.learner as module
+
     said, bars = [], []
     monkeypatch.setattr(module, "progress_bar", lambda **options: bars.append(real(**options)) or bars[-1])
     real, parts = progress_bar, []
@@ -420,6 +458,7 @@ def test_what_the_bar_says_of_the_whole_is_asked_with_the_part_done(data, monkey
         parts.append(part)
         said.append(f"{part:.0%}")
         return said[-1]
+
     learner(data).fit(sgdr(1, 2), 1e-3, progress=say)
     n = len(data.items("train")) // data.bs * 2
     assert parts == [(k + 1) / n for k in range(n)] and bars[0].postfix == "100%"
@@ -431,6 +470,7 @@ def test_other_losses_metrics_and_optimizers(data):
     def opt(groups):
         made.append(torch.optim.RMSprop(groups, lr=1e-3))
         return made[-1]
+
     top2 = lambda logits, yb: (logits.topk(2).indices == yb[:, None]).any(1).float().mean()
     learn = learner(data, loss_fn=nn.CrossEntropyLoss(label_smoothing=0.1), metrics={"top2": top2}, opt=opt)
     history = learn.fit(sgdr(1, 1), 1e-3, progress=False)
@@ -468,7 +508,10 @@ def test_save_load_and_predict_agree_with_validation(data, tmp_path):
     assert [p.label for p in predictions] == [data.classes[k] for k in answers.predicted]
     probs = torch.tensor([list(p.probabilities.values()) for p in predictions])
     assert torch.allclose(probs, answers.probs, atol=1e-5)
-    assert all(p.confidence == max(p.probabilities.values()) and abs(sum(p.probabilities.values()) - 1) < 1e-5 for p in predictions)
+    assert all(
+        p.confidence == max(p.probabilities.values()) and abs(sum(p.probabilities.values()) - 1) < 1e-5
+        for p in predictions
+    )
     assert answers.accuracy == pytest.approx(learn.validate()["accuracy"])
 
 
@@ -508,9 +551,15 @@ def test_a_module_of_ones_own_is_loaded_by_passing_it(data, tmp_path):
     assert same(back.model.state_dict(), learn.model.state_dict())
 
 
-@pytest.mark.parametrize("options, word", [
-    (dict(precision="fp8"), "precision='fp8'"), (dict(precision="fp16"), "needs a GPU"), (dict(device="cuda"), "no GPU"),
-    (dict(opt="lion"), "opt='lion'")])
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        (dict(precision="fp8"), "precision='fp8'"),
+        (dict(precision="fp16"), "needs a GPU"),
+        (dict(device="cuda"), "no GPU"),
+        (dict(opt="lion"), "opt='lion'"),
+    ],
+)
 def test_bad_options_are_named(data, options, word):
     if "cuda" in options.values() and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

@@ -1,5 +1,6 @@
 """The lessons: their shape, that each runs from a fresh kernel, their exercises, and `lessonkit lab` from a
 built wheel."""
+
 import json
 import os
 import re
@@ -20,13 +21,13 @@ from lab import NOTEBOOK, Lab
 from nbclient import NotebookClient
 
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit.lab import exercises as ex_module
 from lessonkit.basics import memory_environment
 from lessonkit.cli import main
-from lessonkit.lab.exercises import TASKS, Exercise, exercise, progress
+from lessonkit.lab import exercises as ex_module
 from lessonkit.lab.copy import FIRST, copy_lessons, lab_command, read_lessons
-from lessonkit.lab.tasks_01 import check_ladder, check_pick, check_picks
+from lessonkit.lab.exercises import TASKS, Exercise, exercise, progress
 from lessonkit.lab.task import Again
+from lessonkit.lab.tasks_01 import check_ladder, check_pick, check_picks
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "nbs" / "lessons").glob("*.ipynb"))
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 # what the reader opens
+
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_a_lesson_has_its_shape(path):
@@ -67,8 +69,9 @@ def test_a_lesson_keeps_its_evidence_and_no_noise(path):
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_a_lesson_runs_from_a_fresh_kernel(path, tmp_path):
     nb = nbformat.read(path, 4)
-    client = NotebookClient(nb, timeout=120, kernel_name="python3",
-                            resources={"metadata": {"path": tmp_path}})
+    client = NotebookClient(
+        nb, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    )
     client.execute()
     assert not any(o.get("name") == "stderr" for c in nb.cells for o in c.get("outputs", []))
 
@@ -87,6 +90,7 @@ def test_what_a_lesson_says_of_five_seeds_was_measured():
 
 
 # exercises
+
 
 @pytest.fixture(scope="module")
 def data():
@@ -136,19 +140,34 @@ def test_no_other_answer_counts_as_the_ladder(answer):
     assert "1.215" not in str(e.value)
 
 
-@pytest.mark.parametrize("answer, word", [
-    (1e5 ** (1 / 60), "59 gaps"), (1 / 59, "added"), (5, "decades"), (5 / 59, "decades"), (1.21, "near"),
-    ("1.2155", "quotation"), (3, "59 times")])
+@pytest.mark.parametrize(
+    "answer, word",
+    [
+        (1e5 ** (1 / 60), "59 gaps"),
+        (1 / 59, "added"),
+        (5, "decades"),
+        (5 / 59, "decades"),
+        (1.21, "near"),
+        ("1.2155", "quotation"),
+        (3, "59 times"),
+    ],
+)
 def test_usual_mistakes_of_the_ladder_have_names(answer, word):
     said = Exercise("01.1").check(answer)
-    assert not said.right and word in said.text or word in said.text.lower()
+    assert (not said.right and word in said.text) or word in said.text.lower()
 
 
 def test_a_pick_is_refused_where_it_breaks_and_where_nothing_happens(learn):
     found = learn.find(progress=False)
     lowest = found.lrs[found.smoothed.index(min(found.smoothed))]
-    for lr, word in ((lowest, "near the floor"), (1.0, "beyond the lowest"), (1e-6, "hardly begun"),
-                     (None, "does fall"), (0, "above 0"), (-1, "above 0")):
+    for lr, word in (
+        (lowest, "near the floor"),
+        (1.0, "beyond the lowest"),
+        (1e-6, "hardly begun"),
+        (None, "does fall"),
+        (0, "above 0"),
+        (-1, "above 0"),
+    ):
         with pytest.raises(Again, match=word):
             check_pick("A", lr, found)
     for lr in (found.lr, found.lr / 1.5, found.suggestions["slide"], torch.tensor(found.lr)):
@@ -218,6 +237,7 @@ def test_damaged_or_forbidden_progress_stops_no_exercise(monkeypatch):
 
     def refuse(*args):
         raise PermissionError("read-only folder")
+
     monkeypatch.setattr(ex_module, "write_whole", refuse)
     assert "read-only" in Exercise("01.1").check(1e5 ** (1 / 59)).text
 
@@ -233,6 +253,7 @@ def test_exercises_that_cannot_be_asked(capsys):
 
 
 # lessonkit lab
+
 
 def test_work_is_never_written_over(tmp_path):
     old = {"01_a.ipynb": b"1", "02_b.ipynb": b"1", "03_c.ipynb": b"1"}
@@ -263,12 +284,17 @@ def test_without_its_notes_everything_there_counts_as_work(tmp_path, kept):
     assert not copy_lessons(tmp_path / "other", lessons={}) and (tmp_path / "other").is_dir()
 
 
-@pytest.mark.parametrize("words, folder, extra", [
-    (["lab"], "lessonkit-lessons", []), (["lab", "mine", "--no-browser"], "mine", ["--no-browser"]),
-    (["lab", "--port", "9000"], "lessonkit-lessons", ["--port", "9000"]),
-    (["lab", "--update", "mine"], "mine", []),
-    (["lab", "mine", "--update", "--no-browser"], "mine", ["--no-browser"]),
-    (["lab", "mine", "--port", "9000"], "mine", ["--port", "9000"])])
+@pytest.mark.parametrize(
+    "words, folder, extra",
+    [
+        (["lab"], "lessonkit-lessons", []),
+        (["lab", "mine", "--no-browser"], "mine", ["--no-browser"]),
+        (["lab", "--port", "9000"], "lessonkit-lessons", ["--port", "9000"]),
+        (["lab", "--update", "mine"], "mine", []),
+        (["lab", "mine", "--update", "--no-browser"], "mine", ["--no-browser"]),
+        (["lab", "mine", "--port", "9000"], "mine", ["--port", "9000"]),
+    ],
+)
 def test_what_the_command_does_not_know_goes_to_jupyterlab(monkeypatch, words, folder, extra):
     seen = []
     monkeypatch.setattr(os, "execve", lambda path, command, env: seen.append((command, env)))
@@ -291,10 +317,26 @@ def wheel_folder(tmp_path_factory):
     at = tmp_path_factory.mktemp("wheel")
     files = ("setup.py", "settings.ini", "README.md", "MANIFEST.in", "pyproject.toml")
     subprocess.run(["cp", "-r", *(ROOT / part for part in ("lessonkit", "nbs", *files)), at], check=True)
-    subprocess.run([sys.executable, "setup.py", "-q", "bdist_wheel", "-d", "dist"], cwd=at, check=True,
-                   capture_output=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(at / "site"),
-                    str(next((at / "dist").glob("*.whl")))], check=True)
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", "dist"],
+        cwd=at,
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--target",
+            str(at / "site"),
+            str(next((at / "dist").glob("*.whl"))),
+        ],
+        check=True,
+    )
     return at / "site"
 
 
@@ -306,10 +348,14 @@ def reader(wheel_folder, tmp_path_factory):
     code = "from lessonkit.cli import main; import lessonkit; assert 'site' in lessonkit.__file__; main()"
     other = at / "home" / "kernels" / "python3"
     other.mkdir(parents=True)
-    (other / "kernel.json").write_text('{"argv": ["/nowhere/python"], "display_name": "python3", "language": '
-                                       '"python"}')
-    lab = Lab(at, command=["-c", code, "lab", "mine"],
-              env={"PYTHONPATH": str(wheel_folder), "JUPYTER_DATA_DIR": str(at / "home")})
+    (other / "kernel.json").write_text(
+        '{"argv": ["/nowhere/python"], "display_name": "python3", "language": "python"}'
+    )
+    lab = Lab(
+        at,
+        command=["-c", code, "lab", "mine"],
+        env={"PYTHONPATH": str(wheel_folder), "JUPYTER_DATA_DIR": str(at / "home")},
+    )
     yield lab
     lab.close()
 
@@ -365,4 +411,4 @@ def test_a_lesson_in_a_real_browser(reader, browser, name):
 def test_the_wheel_holds_the_lessons(wheel_folder):
     names = {f"{p.stem}{end}" for p in LESSONS for end in (".ipynb", ".json")}
     assert {p.name for p in (wheel_folder / "lessonkit" / "lessons").iterdir()} == names
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())        # still tools only
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())  # still tools only

@@ -1,5 +1,7 @@
 """Bodies, heads, weights, layer groups and freezing, on torchvision's own networks."""
+
 import copy
+import itertools
 import json
 
 import pytest
@@ -11,20 +13,54 @@ from torchvision import models
 
 from lessonkit.nets import bodies
 from lessonkit.nets.bodies import IMAGENET_MEAN, list_archs, lite0_file, load_body
-from lessonkit.nets.classifier import (Classifier, build_model, check_size, freeze_to, layer_groups,
-                                       train_mode, unfreeze)
+from lessonkit.nets.classifier import (
+    Classifier,
+    build_model,
+    check_size,
+    freeze_to,
+    layer_groups,
+    train_mode,
+    unfreeze,
+)
 
-NAMED = ["resnet34", "resnext50_32x4d", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "convnext_tiny",
-         "densenet121", "vgg16_bn"]
-OF_TIMM = ["timm/mobilenetv3_small_050", "timm/convnext_atto", "timm/vit_tiny_patch16_224", "timm/resnet34",
-           "timm/swin_tiny_patch4_window7_224", "timm/mambaout_femto"]
-ODD = ["vit_b_16", "swin_t", "googlenet", "inception_v3", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_y_400mf",
-       "mobilenet_v3_small", "alexnet", "maxvit_t", "resnet10"]
+NAMED = [
+    "resnet34",
+    "resnext50_32x4d",
+    "mobilenet_v2",
+    "squeezenet1_1",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "densenet121",
+    "vgg16_bn",
+]
+OF_TIMM = [
+    "timm/mobilenetv3_small_050",
+    "timm/convnext_atto",
+    "timm/vit_tiny_patch16_224",
+    "timm/resnet34",
+    "timm/swin_tiny_patch4_window7_224",
+    "timm/mambaout_femto",
+]
+ODD = [
+    "vit_b_16",
+    "swin_t",
+    "googlenet",
+    "inception_v3",
+    "shufflenet_v2_x0_5",
+    "mnasnet0_5",
+    "regnet_y_400mf",
+    "mobilenet_v3_small",
+    "alexnet",
+    "maxvit_t",
+    "resnet10",
+]
 
 
 @pytest.mark.parametrize("arch", [*NAMED, *ODD, *OF_TIMM, "efficientnet_lite0"])
 def test_any_classifier_gets_a_head_and_groups(arch):
-    size = 224 if arch.endswith("224") else {"vit_b_16": 224, "maxvit_t": 224, "inception_v3": 96}.get(arch, 64)
+    size = (
+        224 if arch.endswith("224") else {"vit_b_16": 224, "maxvit_t": 224, "inception_v3": 96}.get(arch, 64)
+    )
     model = build_model(arch, 3, weights=None, seed=0).eval()
     with torch.no_grad():
         assert model(torch.randn(2, 3, size, size)).shape == (2, 3)
@@ -34,11 +70,18 @@ def test_any_classifier_gets_a_head_and_groups(arch):
     assert groups[-1].name == "head" and all(g.n_params for g in groups)
     freeze_to(groups, -1)
     train_mode(model)
-    assert model(torch.randn(2, 3, size, size)).shape == (2, 3)      # one output in training too, no auxiliary ones
-    assert {n for n, p in model.named_parameters() if p.requires_grad} == {f"head.{n}" for n, _ in model.head.named_parameters()}
+    assert model(torch.randn(2, 3, size, size)).shape == (
+        2,
+        3,
+    )  # one output in training too, no auxiliary ones
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {
+        f"head.{n}" for n, _ in model.head.named_parameters()
+    }
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "densenet121", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "regnet_y_400mf"])
+@pytest.mark.parametrize(
+    "arch", ["resnet18", "densenet121", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "regnet_y_400mf"]
+)
 def test_the_body_computes_what_torchvisions_own_forward_does(arch, tmp_path):
     torch.manual_seed(1)
     net = models.get_model(arch, weights=None).eval()
@@ -48,7 +91,7 @@ def test_the_body_computes_what_torchvisions_own_forward_does(arch, tmp_path):
     last = [m for m in net.modules() if isinstance(m, nn.Linear)]
     if last:
         last[-1].register_forward_pre_hook(lambda m, args: seen.update(x=args[0]))
-    else:                                                           # squeezenet ends in a convolution
+    else:  # squeezenet ends in a convolution
         net.classifier.register_forward_pre_hook(lambda m, args: seen.update(x=args[0].mean((2, 3))))
     x = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
@@ -64,7 +107,9 @@ def test_weights_from_a_file(kind, tmp_path):
     if kind == "safetensors":
         save_file(state, path, metadata={"mean": json.dumps([0.1, 0.2, 0.3]), "std": json.dumps([1, 2, 3])})
     else:
-        torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}} if kind == "wrapped" else state, path)
+        torch.save(
+            {"state_dict": {f"module.{k}": v for k, v in state.items()}} if kind == "wrapped" else state, path
+        )
     model = build_model("resnet18", 2, weights=str(path))
     assert all(torch.equal(v, state[k]) for k, v in model.body.state_dict().items())
     assert model.mean == ((0.1, 0.2, 0.3) if kind == "safetensors" else IMAGENET_MEAN)
@@ -82,11 +127,14 @@ def test_weights_from_the_folder_of_the_environment(tmp_path, monkeypatch):
 def test_a_download_that_fails_says_what_to_do(monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no route to host")
+
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
     monkeypatch.setattr(models._api, "load_state_dict_from_url", refuse)
     with pytest.raises(ConnectionError, match="LESSONKIT_WEIGHTS") as e:
         build_model("resnet18", 2)
-    assert "no route to host" in str(e.value) and ".pth" in str(e.value) and "efficientnet_lite0" in str(e.value)
+    assert (
+        "no route to host" in str(e.value) and ".pth" in str(e.value) and "efficientnet_lite0" in str(e.value)
+    )
 
 
 def test_real_weights_fit_strictly():
@@ -97,11 +145,14 @@ def test_real_weights_fit_strictly():
         assert all(torch.equal(v, state[f"features.{k}"]) for k, v in model.body.state_dict().items())
 
 
-@pytest.mark.parametrize("case", ["missing", "text", "other", "pickle", "tensor", "name", "suffix", "arch", "classes"])
+@pytest.mark.parametrize(
+    "case", ["missing", "text", "other", "pickle", "tensor", "name", "suffix", "arch", "classes"]
+)
 def test_what_cannot_be_weights_is_refused_with_a_reason(case, tmp_path):
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / "made"), "w"))
+
     path, word, kwargs = tmp_path / "w.pth", "", {}
     if case == "text":
         path.write_text("hello"), (word := "cannot be read as weights")
@@ -117,10 +168,12 @@ def test_what_cannot_be_weights_is_refused_with_a_reason(case, tmp_path):
     elif case == "missing":
         word = "is not there"
     else:
-        kwargs, word = {"name": (dict(weights="IMAGENET1K_V7"), "IMAGENET1K_V1"),
-                        "suffix": (dict(weights="photos"), "or give a .pth"),
-                        "arch": (dict(arch="resnet43"), "did you mean"),
-                        "classes": (dict(n_classes=1, weights=None), "n_classes=1")}[case]
+        kwargs, word = {
+            "name": (dict(weights="IMAGENET1K_V7"), "IMAGENET1K_V1"),
+            "suffix": (dict(weights="photos"), "or give a .pth"),
+            "arch": (dict(arch="resnet43"), "did you mean"),
+            "classes": (dict(n_classes=1, weights=None), "n_classes=1"),
+        }[case]
     with pytest.raises((ValueError, FileNotFoundError)) as e:
         build_model(**dict(arch="resnet18", n_classes=2, weights=path) | kwargs)
     assert word in str(e.value) and not (tmp_path / "made").exists()
@@ -134,10 +187,14 @@ def test_normalisation_comes_from_the_weights_metadata(tmp_path):
     assert (list(model.mean), list(model.std)) == (list(meta.mean), list(meta.std))
 
 
-@pytest.mark.parametrize("arch, names", [
-    ("resnet34", ["conv1 to layer2", "layer3 to layer4", "head"]),
-    ("timm/resnet34", ["conv1 to layer2", "layer3 to layer4", "head"]),
-    ("resnext50_32x4d", ["conv1 to layer2", "layer3 to layer4", "head"])])
+@pytest.mark.parametrize(
+    "arch, names",
+    [
+        ("resnet34", ["conv1 to layer2", "layer3 to layer4", "head"]),
+        ("timm/resnet34", ["conv1 to layer2", "layer3 to layer4", "head"]),
+        ("resnext50_32x4d", ["conv1 to layer2", "layer3 to layer4", "head"]),
+    ],
+)
 def test_the_classic_cut(arch, names):
     groups = layer_groups(build_model(arch, 2, weights=None))
     assert [g.name for g in groups] == names
@@ -148,7 +205,9 @@ def test_any_number_of_groups_keeps_the_order_of_the_layers(n):
     model = build_model("resnet34", 2, weights=None)
     groups = layer_groups(model, n)
     order = [id(p) for p in model.parameters()]
-    assert len(groups) == n and [order.index(id(p)) for g in groups for p in g.params] == list(range(len(order)))
+    assert len(groups) == n and [order.index(id(p)) for g in groups for p in g.params] == list(
+        range(len(order))
+    )
 
 
 def depths(model, x):
@@ -158,6 +217,7 @@ def depths(model, x):
     def note(m, args):
         for p in m.parameters(recurse=False):
             order.setdefault(id(p), len(order))
+
     hooks = [m.register_forward_pre_hook(note) for m in model.modules()]
     with torch.no_grad():
         model.eval()(x)
@@ -166,8 +226,18 @@ def depths(model, x):
     return order
 
 
-@pytest.mark.parametrize("arch", ["timm/mobilenetv3_small_050", "timm/convnext_atto", "timm/vit_tiny_patch16_224",
-                                  "timm/resnet34", "efficientnet_lite0", "vit_b_16", "resnext50_32x4d"])
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "timm/mobilenetv3_small_050",
+        "timm/convnext_atto",
+        "timm/vit_tiny_patch16_224",
+        "timm/resnet34",
+        "efficientnet_lite0",
+        "vit_b_16",
+        "resnext50_32x4d",
+    ],
+)
 @pytest.mark.parametrize("n", [3, 5])
 def test_a_pass_goes_through_the_groups_in_their_order_and_each_has_its_share(arch, n):
     model = build_model(arch, 2, weights=None)
@@ -175,7 +245,7 @@ def test_a_pass_goes_through_the_groups_in_their_order_and_each_has_its_share(ar
     order = depths(model.body, torch.zeros(1, 3, 224, 224))
     loose = {id(p) for p in groups[0].loose}  # tokens and position embeddings belong to the stem
     spans = [[order[id(p)] for p in g.params if id(p) in order and id(p) not in loose] for g in groups[:-1]]
-    assert all(max(a) < min(b) for a, b in zip(spans, spans[1:]))
+    assert all(max(a) < min(b) for a, b in itertools.pairwise(spans))
     layers = [sum(p.ndim >= 2 for p in g.params) for g in groups[:-1]]
     assert max(layers) <= 2.2 * min(layers)
 
@@ -184,12 +254,13 @@ def test_groups_of_ones_own_module():
     class Own(nn.Module):
         def __init__(self):
             super().__init__()
-            self.scale = nn.Parameter(torch.ones(1))                # in no child
+            self.scale = nn.Parameter(torch.ones(1))  # in no child
             self.stem, self.act = nn.Conv2d(3, 4, 3), nn.ReLU()
             self.mid, self.out, self.drop = nn.Conv2d(4, 4, 3), nn.Linear(4, 2), nn.Dropout()
 
         def forward(self, x):
             return self.out(self.drop(self.mid(self.act(self.stem(x * self.scale))).mean((2, 3))))
+
     model = Own()
     groups = layer_groups(model, 3)
     assert [id(p) for g in groups for p in g.params] == [id(p) for p in model.parameters()]
@@ -214,6 +285,7 @@ def test_frozen_batch_norm_does_not_move(arch):
         train_mode(model)
         model(torch.randn(4, 3, 64, 64) * 3 + 1).sum().backward()
         opt.step(), opt.zero_grad()
+
     freeze_to(groups, -1)
     before, weights = buffers(model.body), copy.deepcopy(model.body.state_dict())
     head = buffers(model.head)
@@ -265,13 +337,18 @@ def test_the_new_layers_follow_the_seed_and_leave_the_generator_alone():
     a, b = (build_model("resnet10", 2, weights=None, seed=1) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(a.head.linear.weight, b.head.linear.weight) and isinstance(a, Classifier)
-    assert not torch.equal(a.head.linear.weight, build_model("resnet10", 2, weights=None, seed=2).head.linear.weight)
+    assert not torch.equal(
+        a.head.linear.weight, build_model("resnet10", 2, weights=None, seed=2).head.linear.weight
+    )
     assert {"efficientnet_lite0", "resnet34", "resnet10"} <= set(list_archs())
 
 
-@pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224", "resnet34"])
+@pytest.mark.parametrize(
+    "arch", ["mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224", "resnet34"]
+)
 def test_a_body_of_timm_computes_what_timm_does(arch, tmp_path):
     import timm
+
     torch.manual_seed(1)
     net = timm.create_model(arch).eval()
     torch.save(net.state_dict(), tmp_path / "w.pth")
@@ -294,26 +371,35 @@ def test_a_body_of_timm_computes_what_timm_does(arch, tmp_path):
 
 def test_weights_of_timm_come_by_name_where_there_is_a_network(monkeypatch, tmp_path):
     import timm
+
     made, real = [], timm.create_model
 
     def create(name, pretrained=False, **options):
         made.append((name, pretrained))
         return real(name.partition(".")[0], **options)
+
     monkeypatch.setattr(timm, "create_model", create)
     monkeypatch.setattr(bodies, "_hub_answers", lambda: True)
     load_body("timm/resnet34"), load_body("timm/resnet34", "a2_in1k"), load_body("timm/resnet34.a3_in1k")
-    assert [name for name, pretrained in made if pretrained] == ["resnet34", "resnet34.a2_in1k", "resnet34.a3_in1k"]
+    assert [name for name, pretrained in made if pretrained] == [
+        "resnet34",
+        "resnet34.a2_in1k",
+        "resnet34.a3_in1k",
+    ]
     monkeypatch.setenv("LESSONKIT_WEIGHTS", str(tmp_path))
     state = real("mobilenetv3_small_050").state_dict()
     (tmp_path / "timm").mkdir()
     save_file(state, tmp_path / "timm" / "mobilenetv3_small_050.safetensors")
     made.clear()
-    assert torch.equal(load_body("timm/mobilenetv3_small_050").net.conv_stem.weight, state["conv_stem.weight"])
+    assert torch.equal(
+        load_body("timm/mobilenetv3_small_050").net.conv_stem.weight, state["conv_stem.weight"]
+    )
     assert not any(pretrained for _, pretrained in made)
 
 
 def test_without_a_network_timms_download_ends_at_once_and_says_what_to_do(monkeypatch, tmp_path):
     from huggingface_hub import constants
+
     monkeypatch.setattr(bodies, "_hub_answers", lambda: False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ConnectionError, match="efficientnet_lite0.*LESSONKIT_WEIGHTS"):
@@ -321,10 +407,17 @@ def test_without_a_network_timms_download_ends_at_once_and_says_what_to_do(monke
     assert constants.HF_HUB_OFFLINE is False
 
 
-@pytest.mark.parametrize("arch, weights, word", [
-    ("timm/mobilenetv3_smal_050", None, "did you mean timm/mobilenetv3_small_050"), ("timm/resnet34.a9", None, "did you mean"),
-    ("timm/resnet34", "bogus", "has the weights DEFAULT, a1_in1k"), ("timm/coatnet_0_224", "DEFAULT", "none yet"),
-    ("efficientnet_lite0", "IMAGENET1K_V1", "has the weights DEFAULT"), ("timm/", None, "not a network of timm")])
+@pytest.mark.parametrize(
+    "arch, weights, word",
+    [
+        ("timm/mobilenetv3_smal_050", None, "did you mean timm/mobilenetv3_small_050"),
+        ("timm/resnet34.a9", None, "did you mean"),
+        ("timm/resnet34", "bogus", "has the weights DEFAULT, a1_in1k"),
+        ("timm/coatnet_0_224", "DEFAULT", "none yet"),
+        ("efficientnet_lite0", "IMAGENET1K_V1", "has the weights DEFAULT"),
+        ("timm/", None, "not a network of timm"),
+    ],
+)
 def test_what_timm_does_not_have_is_refused_with_the_way_out(arch, weights, word):
     with pytest.raises(ValueError, match=word):
         load_body(arch, weights)
@@ -332,6 +425,7 @@ def test_what_timm_does_not_have_is_refused_with_the_way_out(arch, weights, word
 
 def test_the_default_has_the_wheels_tensors_in_their_order():
     import timm
+
     state = torch.load(lite0_file(), weights_only=True)
     net, body = timm.create_model("tf_efficientnet_lite0").eval(), load_body()
     net.load_state_dict(dict(zip(net.state_dict(), state.values())))
@@ -346,8 +440,10 @@ def test_the_default_has_the_wheels_tensors_in_their_order():
 def test_the_default_knows_real_photos_from_the_start():
     "Its own 1,000 classes: the dogs of ImageNet are 151 to 268, the cats 281 to 285."
     import timm
+
     from lessonkit.images.pictures import load_picture
     from lessonkit.images.render import centre
+
     net = timm.create_model("tf_efficientnet_lite0").eval()
     bodies._fill_from_wheel(net)
     photos = shared("data", "cats_dogs") / "valid"
@@ -363,6 +459,7 @@ def test_the_default_knows_real_photos_from_the_start():
 @pytest.mark.parametrize("case", ["missing", "altered", "no package"])
 def test_a_wheel_that_is_not_as_it_should_be_is_refused(case, tmp_path, monkeypatch):
     from types import SimpleNamespace
+
     folder = tmp_path / "models"
     folder.mkdir()
     if case == "altered":

@@ -1,4 +1,7 @@
 """Learning rates a group, weight decay where it belongs."""
+
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -17,10 +20,12 @@ def test_the_shape_of_it():
 def test_spread_lrs_ends_at_lr_and_keeps_the_factor(lr, n, factor):
     lrs = spread_lrs(lr, n, factor)
     assert len(lrs) == n and lrs[-1] == lr
-    assert all(b / a == pytest.approx(factor) for a, b in zip(lrs, lrs[1:]))
+    assert all(b / a == pytest.approx(factor) for a, b in itertools.pairwise(lrs))
 
 
-@pytest.mark.parametrize("args", [(0, 3, 3), (-1, 3, 3), (1e-3, 0, 3), (1e-3, 2.5, 3), (1e-3, 3, 0.5), ("1", 3, 3)])
+@pytest.mark.parametrize(
+    "args", [(0, 3, 3), (-1, 3, 3), (1e-3, 0, 3), (1e-3, 2.5, 3), (1e-3, 3, 0.5), ("1", 3, 3)]
+)
 def test_spread_lrs_refuses(args):
     with pytest.raises(ValueError, match="is needed"):
         spread_lrs(*args)
@@ -67,9 +72,16 @@ def test_the_wrong_number_of_lrs_is_named():
         param_groups(net, [list(net.parameters())], [0.1, 0.2])
 
 
-@pytest.mark.parametrize("name, oracle", [
-    ("adamw", lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.01, foreach=False, fused=False)),
-    ("sgd", lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01, foreach=False, fused=False))])
+@pytest.mark.parametrize(
+    "name, oracle",
+    [
+        ("adamw", lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.01, foreach=False, fused=False)),
+        (
+            "sgd",
+            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01, foreach=False, fused=False),
+        ),
+    ],
+)
 def test_the_fused_optimizers_step_as_the_plain_ones(name, oracle):
     nets = []
     for make in (lambda p: make_opt(p, 0.1, name), oracle):

@@ -9,8 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lessonkit.lab import pages
 from lessonkit.cli import main
+from lessonkit.lab import pages
 from lessonkit.lab.copy import lesson_folder
 from lessonkit.lab.pages import lesson_body, write_pages
 

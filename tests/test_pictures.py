@@ -1,4 +1,5 @@
 """The cache of decoded pictures: what it keeps, what it must not keep, two processes, one that is killed."""
+
 import os
 import shutil
 import signal
@@ -14,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lessonkit.images import pictures as module
 from lessonkit.cli import main
+from lessonkit.images import pictures as module
 from lessonkit.images.data import ImageData
 from lessonkit.images.pictures import Pictures, clear_cache, list_cache, load_picture, resize_short
 
@@ -46,7 +47,9 @@ def fill_cache(root, *shorts, **options):
 def count_reads(monkeypatch):
     "A list that grows with every file that is decoded."
     reads, read = [], module._read
-    monkeypatch.setattr(module, "_read", lambda path, short: (reads.append((str(path), short)), read(path, short))[1])
+    monkeypatch.setattr(
+        module, "_read", lambda path, short: (reads.append((str(path), short)), read(path, short))[1]
+    )
     return reads
 
 
@@ -56,9 +59,11 @@ def test_a_second_run_decodes_nothing_and_gets_the_same_bits(own, photos, monkey
     again = Pictures(photos)
     for path, kept in first.items():
         found = again.get(path, 32)
-        assert np.array_equal(found.pixels, kept.pixels) and np.array_equal(found.pixels, load_picture(path, 32))
+        assert np.array_equal(found.pixels, kept.pixels) and np.array_equal(
+            found.pixels, load_picture(path, 32)
+        )
         assert (found.width, found.height, found.digest) == (60, 44, kept.digest)
-    assert [short for _, short in reads] == [32] * 6               # load_picture's own, none of the cache's
+    assert [short for _, short in reads] == [32] * 6  # load_picture's own, none of the cache's
 
 
 def test_what_is_kept_is_mapped_not_read(own, photos):
@@ -77,7 +82,7 @@ def test_a_file_that_changed_is_decoded_again(own, photos, change, tmp_path):
     old = load_picture(path, 32)
     other = paint(tmp_path / "other.bmp", (5, 200, 5), 9, (60, 44))
     if change == "same size and time":
-        for k, c in enumerate(((9, 9, 9), (200, 9, 9))):           # bitmaps have a size of their own
+        for k, c in enumerate(((9, 9, 9), (200, 9, 9))):  # bitmaps have a size of their own
             paint(photos / "same.bmp", c, k, (60, 44))
             if not k:
                 fill_cache(photos, 32).get(photos / "same.bmp", 32), Pictures(photos).flush(wait=True)
@@ -85,7 +90,9 @@ def test_a_file_that_changed_is_decoded_again(own, photos, change, tmp_path):
         os.utime(photos / "same.bmp", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
         now = os.stat(photos / "same.bmp")
         assert (now.st_size, now.st_mtime_ns) == (stamp.st_size, stamp.st_mtime_ns)
-        assert np.array_equal(Pictures(photos).get(photos / "same.bmp", 32).pixels, load_picture(photos / "same.bmp", 32))
+        assert np.array_equal(
+            Pictures(photos).get(photos / "same.bmp", 32).pixels, load_picture(photos / "same.bmp", 32)
+        )
         return
     if change == "rewritten":
         Image.open(other).save(path)
@@ -104,7 +111,7 @@ def test_a_smaller_size_is_made_from_a_larger_one_where_that_is_good_enough(own,
     path = photos / "1.png"
     larger = cache.get(path, 40).pixels
     assert np.array_equal(cache.get(path, 24).pixels, resize_short(larger, 24)) and not reads
-    cache.get(path, 30)                                            # 40 is less than half as large again
+    cache.get(path, 30)  # 40 is less than half as large again
     assert reads == [(str(path), 30)]
 
 
@@ -123,7 +130,7 @@ def test_resizing_is_pils_bicubic(h, w, short):
     picture = np.random.default_rng(h * w).integers(0, 256, (h, w, 3), dtype=np.uint8)
     ours = resize_short(picture, short)
     ch, cw = min(h, 3 * w), min(w, 3 * h)
-    part = picture[(h - ch) // 2:(h - ch) // 2 + ch, (w - cw) // 2:(w - cw) // 2 + cw]
+    part = picture[(h - ch) // 2 : (h - ch) // 2 + ch, (w - cw) // 2 : (w - cw) // 2 + cw]
     pils = np.asarray(Image.fromarray(part).resize(ours.shape[1::-1], Image.Resampling.BICUBIC), dtype=int)
     assert min(ours.shape[:2]) == short and np.abs(ours - pils).max() <= 16 and np.abs(ours - pils).mean() < 1
 
@@ -147,16 +154,34 @@ SIDES = st.integers(1, 120) | st.integers(1, 20)
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(SIDES, SIDES, st.sampled_from([None, 1, 7, 12, 40, 90]), st.sampled_from([20, 75, 95, 100]),
-       st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]), st.booleans(), st.sampled_from(["RGB", "L", "CMYK"]), st.integers(0, 9))
-def test_a_jpegs_bits_are_pils(tmp_path, monkeypatch, h, w, short, quality, subsampling, progressive, mode, turn):
+@given(
+    SIDES,
+    SIDES,
+    st.sampled_from([None, 1, 7, 12, 40, 90]),
+    st.sampled_from([20, 75, 95, 100]),
+    st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
+    st.booleans(),
+    st.sampled_from(["RGB", "L", "CMYK"]),
+    st.integers(0, 9),
+)
+def test_a_jpegs_bits_are_pils(
+    tmp_path, monkeypatch, h, w, short, quality, subsampling, progressive, mode, turn
+):
     rng, path = np.random.default_rng([h, w]), tmp_path / "any.jpg"
-    smooth = Image.fromarray(rng.integers(0, 256, (4, 4, 4), dtype=np.uint8), "RGBA").resize((w, h), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(rng.integers(0, 256, (4, 4, 4), dtype=np.uint8), "RGBA").resize(
+        (w, h), Image.Resampling.BICUBIC
+    )
     exif = Image.Exif()
     exif[0x0112] = turn
-    smooth.convert("RGB").convert(mode).save(path, quality=quality, subsampling=subsampling, progressive=progressive, exif=exif)
+    smooth.convert("RGB").convert(mode).save(
+        path, quality=quality, subsampling=subsampling, progressive=progressive, exif=exif
+    )
     ours, pils, only_pil = both_ways(path, short, monkeypatch)
-    assert np.array_equal(ours, pils) and ours.flags.c_contiguous and only_pil == (mode != "RGB" or max(h, w) < 8)
+    assert (
+        np.array_equal(ours, pils)
+        and ours.flags.c_contiguous
+        and only_pil == (mode != "RGB" or max(h, w) < 8)
+    )
 
 
 def test_photos_bits_are_pils(monkeypatch):
@@ -172,8 +197,14 @@ def test_odd_jpegs_are_what_pil_makes_of_them(tmp_path, monkeypatch, capfd):
     data = (tmp_path / "good.jpg").read_bytes()
     good.save(tmp_path / "rgb.jpg", keep_rgb=True)
     good.save(tmp_path / "mpo.jpg", "MPO", save_all=True, append_images=[good.rotate(90)])
-    odd = {"trailing": data + b"more", "extraneous": data[:-2] + b"\x11" * 40 + data[-2:], "cut": data[:len(data) // 2],
-           "no end": data[:-2], "gap": data[:len(data) // 2] + data[len(data) // 2 + 99:], "header": data[:300]}
+    odd = {
+        "trailing": data + b"more",
+        "extraneous": data[:-2] + b"\x11" * 40 + data[-2:],
+        "cut": data[: len(data) // 2],
+        "no end": data[:-2],
+        "gap": data[: len(data) // 2] + data[len(data) // 2 + 99 :],
+        "header": data[:300],
+    }
     for name, content in odd.items():
         (tmp_path / f"{name}.jpg").write_bytes(content)
     for path in sorted(tmp_path.glob("*.jpg")):
@@ -181,7 +212,10 @@ def test_odd_jpegs_are_what_pil_makes_of_them(tmp_path, monkeypatch, capfd):
             ours, pils, only_pil = both_ways(path, short, monkeypatch)
             assert ours == pils if isinstance(pils, str) else np.array_equal(ours, pils), (path, ours, pils)
             assert only_pil == (path.stem in ("extraneous", "cut", "no end", "gap", "header")), path
-    assert "truncated" in both_ways(tmp_path / "cut.jpg", None, monkeypatch)[0] and capfd.readouterr() == ("", "")
+    assert "truncated" in both_ways(tmp_path / "cut.jpg", None, monkeypatch)[0] and capfd.readouterr() == (
+        "",
+        "",
+    )
 
 
 def test_without_simplejpeg_pil_decodes(own, monkeypatch, tmp_path):
@@ -194,7 +228,11 @@ def test_without_simplejpeg_pil_decodes(own, monkeypatch, tmp_path):
 def test_the_bound_holds_and_the_rest_is_decoded_anew(own, photos, monkeypatch):
     one = load_picture(photos / "0.png", 32).nbytes
     cache = fill_cache(photos, 32, max_bytes=3 * one + 1200)
-    assert cache.full and sum(e.pictures for e in list_cache()) == 3 and sum(e.n_bytes for e in list_cache()) <= 3 * one + 1200
+    assert (
+        cache.full
+        and sum(e.pictures for e in list_cache()) == 3
+        and sum(e.n_bytes for e in list_cache()) <= 3 * one + 1200
+    )
     reads = count_reads(monkeypatch)
     for path in photos.iterdir():
         assert np.array_equal(cache.get(path, 32).pixels, load_picture(path, 32))
@@ -209,7 +247,7 @@ def test_the_folder_used_longest_ago_makes_room(own, tmp_path, monkeypatch):
     for name in ("a", "b"):
         fill_cache(tmp_path / name, 40)
         time.sleep(0.02)
-    Pictures(tmp_path / "a")                                       # used again, so b is the oldest
+    Pictures(tmp_path / "a")  # used again, so b is the oldest
     used = sum(e.n_bytes for e in list_cache())
     fill_cache(tmp_path / "c", 40, max_bytes=used + 1000)
     assert {Path(e.root).name for e in list_cache()} == {"a", "c"}
@@ -234,26 +272,35 @@ def test_without_a_place_to_write_it_says_so_and_goes_on(own, photos, monkeypatc
 def test_a_full_disk_while_it_is_made_safe(own, photos, monkeypatch):
     def no_space(self):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(module._Pack, "finish", no_space)
     cache = Pictures(photos)
     cache.get(photos / "0.png", 32)
     with pytest.warns(UserWarning, match="No space left"):
         cache.flush(wait=True)
-    assert np.array_equal(cache.get(photos / "0.png", 32).pixels, load_picture(photos / "0.png", 32)) and cache.full
+    assert (
+        np.array_equal(cache.get(photos / "0.png", 32).pixels, load_picture(photos / "0.png", 32))
+        and cache.full
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut pixels", "no pixels", "cut index", "another format", "not json"])
 def test_a_damaged_pack_is_decoded_anew_and_removed(own, photos, damage):
     fill_cache(photos, 32)
-    index, = own.rglob("*.json")
+    (index,) = own.rglob("*.json")
     pixels, text = index.with_suffix(".pixels"), index.read_text()
     if damage == "cut pixels":
         os.truncate(pixels, pixels.stat().st_size // 2)
     elif damage == "no pixels":
         pixels.unlink()
     else:
-        index.write_text({"cut index": text[:len(text) // 2], "another format": text.replace(module._FORMAT, "pictures.0"),
-                          "not json": "[]"}[damage])
+        index.write_text(
+            {
+                "cut index": text[: len(text) // 2],
+                "another format": text.replace(module._FORMAT, "pictures.0"),
+                "not json": "[]",
+            }[damage]
+        )
     cache = Pictures(photos)
     assert not index.exists() and not pixels.exists()
     assert np.array_equal(cache.get(photos / "0.png", 32).pixels, load_picture(photos / "0.png", 32))
@@ -292,8 +339,11 @@ def test_two_processes_build_at_once(own, tmp_path, monkeypatch):
     assert [p.wait(120) for p in both] == [0, 0]
     reads = count_reads(monkeypatch)
     cache = Pictures(root)
-    assert all(np.array_equal(cache.get(p, 40).pixels, resize_short(np.asarray(Image.open(p)), 40)) for p in root.iterdir())
-    assert not reads and sum(e.pictures for e in list_cache()) == 60              # the copies are gone
+    assert all(
+        np.array_equal(cache.get(p, 40).pixels, resize_short(np.asarray(Image.open(p)), 40))
+        for p in root.iterdir()
+    )
+    assert not reads and sum(e.pictures for e in list_cache()) == 60  # the copies are gone
 
 
 def test_one_is_killed_while_it_builds(own, tmp_path, monkeypatch):
@@ -306,12 +356,15 @@ def test_one_is_killed_while_it_builds(own, tmp_path, monkeypatch):
     process.wait(60)
     reads = count_reads(monkeypatch)
     cache = Pictures(root)
-    assert all(np.array_equal(cache.get(p, 40).pixels, resize_short(np.asarray(Image.open(p)), 40)) for p in root.iterdir())
-    assert 0 < len(reads) < 60                                     # what was safe is used, the rest decoded
+    assert all(
+        np.array_equal(cache.get(p, 40).pixels, resize_short(np.asarray(Image.open(p)), 40))
+        for p in root.iterdir()
+    )
+    assert 0 < len(reads) < 60  # what was safe is used, the rest decoded
     cache.flush(wait=True)
     for left in own.rglob("*.pixels"):
         if not left.with_suffix(".json").exists():
-            os.utime(left, (0, 0))                                 # an hour later
+            os.utime(left, (0, 0))  # an hour later
     Pictures(root)
     assert all(p.with_suffix(".json").exists() for p in own.rglob("*.pixels"))
 
@@ -346,7 +399,7 @@ def test_the_cache_command_shows_and_empties(own, colours, capsys):
     assert main(["cache", "--clear", str(colours.parent)]) == 0 and len(list_cache()) == 1
     assert main(["cache", "--clear"]) == 0 and not list_cache()
     assert "freed" in capsys.readouterr().out
-    assert sum(len(yb) for _, yb in data.train_dl()) == 32         # who had it open goes on
+    assert sum(len(yb) for _, yb in data.train_dl()) == 32  # who had it open goes on
     assert main(["cache"]) == 0 and "nothing is kept" in capsys.readouterr().out
     assert clear_cache() == 0
 
@@ -358,7 +411,9 @@ def test_what_is_still_being_written_is_waited_for(own, photos, monkeypatch):
     first = cache.get(path, 40).pixels
     cache.flush()
     reads = count_reads(monkeypatch)
-    assert np.array_equal(cache.get(path, 20).pixels, resize_short(first, 20)) and not reads     # as if it had been there
+    assert (
+        np.array_equal(cache.get(path, 20).pixels, resize_short(first, 20)) and not reads
+    )  # as if it had been there
     assert np.array_equal(cache.get(path, 40).pixels, first) and not reads
     cache.get(path, 30), cache.flush()
     assert np.array_equal(cache.get(path, 30).pixels, load_picture(path, 30))

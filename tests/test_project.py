@@ -1,4 +1,5 @@
 """The house: generated code matches its notebooks, notebooks run, imports point one way and cost little."""
+
 import ast
 import json
 import os
@@ -12,7 +13,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "nbs" / "api").glob("*/*.ipynb"))
-LAZY = {"torchvision", "timm", "huggingface_hub", "matplotlib", "ipywidgets", "anywidget", "IPython", "jupyterlab", "jinja2"}
+LAZY = {
+    "torchvision",
+    "timm",
+    "huggingface_hub",
+    "matplotlib",
+    "ipywidgets",
+    "anywidget",
+    "IPython",
+    "jupyterlab",
+    "jinja2",
+}
 WINGS = ("samples", "images", "nets", "train", "widgets", "lab")
 
 
@@ -28,7 +39,7 @@ def exported_to(notebook):
     return re.match(r"#\| default_exp (\S+)", cells(notebook, "code")[0])[1]
 
 
-MODULES = [exported_to(n) for n in NOTEBOOKS]                              # from the ground to the roof
+MODULES = [exported_to(n) for n in NOTEBOOKS]  # from the ground to the roof
 
 
 def file_of(module):
@@ -41,8 +52,12 @@ def test_the_modules_are_what_the_notebooks_export(tmp_path):
     for name in ("settings.ini", "pyproject.toml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    files = {p.relative_to(tmp_path): p.read_bytes() for part in ("nbs", "lessonkit") for p in (tmp_path / part).rglob("*")
-             if p.is_file() and "__pycache__" not in p.parts}
+    files = {
+        p.relative_to(tmp_path): p.read_bytes()
+        for part in ("nbs", "lessonkit")
+        for p in (tmp_path / part).rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
     for command in ("nbdev-export", "nbdev-clean"):
         done = subprocess.run([tool(command)], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -58,8 +73,12 @@ def test_no_module_is_left_without_its_notebook():
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
 def test_the_notebook_runs(notebook):
     env = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    done = subprocess.run([tool("nbdev-test"), str(notebook)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and "Success" in done.stdout + done.stderr, done.stdout[-3000:] + done.stderr[-3000:]
+    done = subprocess.run(
+        [tool("nbdev-test"), str(notebook)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0 and "Success" in done.stdout + done.stderr, (
+        done.stdout[-3000:] + done.stderr[-3000:]
+    )
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
@@ -79,7 +98,7 @@ def imports_of(module):
     tree, parts, own = ast.parse(file_of(module).read_text()), module.split("."), {}
     for n in ast.walk(tree):
         if isinstance(n, ast.ImportFrom) and n.level:
-            other = ".".join([*parts[:len(parts) - n.level], *(n.module or "").split(".")])
+            other = ".".join([*parts[: len(parts) - n.level], *(n.module or "").split(".")])
             own.setdefault(other, []).extend(a.name for a in n.names)
     top = {a.name.split(".")[0] for n in tree.body if isinstance(n, ast.Import) for a in n.names}
     top |= {n.module.split(".")[0] for n in tree.body if isinstance(n, ast.ImportFrom) and n.level == 0}
@@ -89,7 +108,7 @@ def imports_of(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_what_stands_below_it(module):
     own, top = imports_of(module)
-    below = MODULES[:MODULES.index(module)]
+    below = MODULES[: MODULES.index(module)]
     for other, names in own.items():
         rooms = [m for m in MODULES if m.split(".")[0] == other] if other in WINGS else [other]
         assert set(rooms) <= set(below), f"{module} imports {other}: look at the numbers of the notebooks"
@@ -113,23 +132,26 @@ def test_a_wing_has_a_face(wing):
 
 
 def test_schedules_need_no_torch():
-    code = "import sys; sys.modules['torch'] = None; import importlib.util as u, types; " \
-           "p, q = types.ModuleType('lessonkit'), types.ModuleType('lessonkit.train'); " \
-           "p.__path__, q.__path__ = ['lessonkit'], ['lessonkit/train']; " \
-           "sys.modules |= {'lessonkit': p, 'lessonkit.train': q}; " \
-           "from lessonkit.train.schedule import sgdr; print(sgdr(3, 1, 2).with_steps(64))"
+    code = (
+        "import sys; sys.modules['torch'] = None; import importlib.util as u, types; "
+        "p, q = types.ModuleType('lessonkit'), types.ModuleType('lessonkit.train'); "
+        "p.__path__, q.__path__ = ['lessonkit'], ['lessonkit/train']; "
+        "sys.modules |= {'lessonkit': p, 'lessonkit.train': q}; "
+        "from lessonkit.train.schedule import sgdr; print(sgdr(3, 1, 2).with_steps(64))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "1+2+4 = 7 epochs, 448 updates", done.stderr
 
 
 def test_importing_it_imports_nothing_heavy():
-    code = "import sys, lessonkit, lessonkit.cli; print([m for m in %r if m in sys.modules])" % sorted(LAZY)
+    code = f"import sys, lessonkit, lessonkit.cli; print([m for m in {sorted(LAZY)!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_every_public_name_of_the_package_is_there_and_documented():
     import lessonkit
+
     for name in lessonkit.__all__:
         assert getattr(getattr(lessonkit, name), "__doc__", None), name
 
@@ -141,24 +163,30 @@ def test_public_functions_and_classes_have_docstrings():
                 assert ast.get_docstring(node), f"{module}.{node.name}"
 
 
-def test_lines_are_not_too_long():
-    for path in [*(ROOT / "lessonkit").rglob("*.py"), *(ROOT / "tests").glob("*.py")]:
-        if path.name != "_modidx.py":
-            long = [k for k, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 140]
-            assert not long, f"{path.name}: lines {long}"
+@pytest.mark.parametrize("command", (["check"], ["format", "--check"]), ids=" ".join)
+def test_ruff_has_nothing_to_say(command):
+    done = subprocess.run([tool("ruff"), *command, "."], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
 def test_the_readmes_python_runs(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert len(blocks) == 2
     for block in blocks:
-        done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=300,
-                              env=os.environ | {"MPLBACKEND": "agg"})
+        done = subprocess.run(
+            [sys.executable, "-c", block],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"MPLBACKEND": "agg"},
+        )
         assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_readmes_commands_are_known():
     from lessonkit.cli import build_parser
+
     text = (ROOT / "README.md").read_text()
     lines = [line.split("#")[0].split() for line in re.findall(r"^lessonkit .*$", text, re.M)]
     assert len(lines) >= 4
@@ -177,6 +205,7 @@ def test_settings_are_the_only_metadata():
     config.read(ROOT / "settings.ini")
     assert "[project]" not in (ROOT / "pyproject.toml").read_text()
     from importlib.metadata import metadata, version
+
     assert version("lessonkit") == config["DEFAULT"]["version"]
     assert metadata("lessonkit")["Requires-Python"] == ">=" + config["DEFAULT"]["min_python"]
 
@@ -184,12 +213,21 @@ def test_settings_are_the_only_metadata():
 def test_a_wheel_holds_the_package_and_its_data(tmp_path):
     pytest.importorskip("setuptools")
     source = tmp_path / "source"
-    subprocess.run(["git", "clone", "-q", ROOT, source], check=True) if (ROOT / ".git").exists() else pytest.skip("no git checkout")
-    done = subprocess.run([sys.executable, "setup.py", "-q", "bdist_wheel", "-d", str(tmp_path)], cwd=source,
-                          capture_output=True, text=True)
+    subprocess.run(["git", "clone", "-q", ROOT, source], check=True) if (
+        ROOT / ".git"
+    ).exists() else pytest.skip("no git checkout")
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", str(tmp_path)],
+        cwd=source,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     import zipfile
+
     wheel = next(tmp_path.glob("*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"lessonkit/static/report.html", "lessonkit/widgets/kit.css", "lessonkit/train/find.py"} <= set(names)
-    assert not any(n.startswith(("tests/", "nbs/")) for n in names) and wheel.stat().st_size < 15 * 2 ** 20
+    assert {"lessonkit/static/report.html", "lessonkit/widgets/kit.css", "lessonkit/train/find.py"} <= set(
+        names
+    )
+    assert not any(n.startswith(("tests/", "nbs/")) for n in names) and wheel.stat().st_size < 15 * 2**20

@@ -1,4 +1,5 @@
 """Figures say what the results say; the page is whole, safe and readable in a real browser."""
+
 import math
 import os
 import re
@@ -12,24 +13,36 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from lessonkit import plot
+from lessonkit.evaluate import accuracy
 from lessonkit.images.augment import PRESETS
 from lessonkit.images.data import ImageData
 from lessonkit.recipe import Countdown, FiveSteps, _enough_epochs, _pick, five_steps, lr_factor
 from lessonkit.report import augmented, write_report
-from lessonkit.train.schedule import sgdr
-from lessonkit.evaluate import accuracy
 from lessonkit.train.history import History
+from lessonkit.train.schedule import sgdr
+
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory) -> FiveSteps:
     "A run on three small classes, one with a name that is no good in HTML, and two bad files."
     root = tmp_path_factory.mktemp("report") / "pictures & <b>more</b>"
-    for c, (name, color) in enumerate({"red": (150, 20, 20), "<script>alert(1)</script>": (20, 150, 20), "blue": (20, 20, 150)}.items()):
+    for c, (name, color) in enumerate(
+        {"red": (150, 20, 20), "<script>alert(1)</script>": (20, 150, 20), "blue": (20, 20, 150)}.items()
+    ):
         for k in range(12):
             paint(root / name.replace("/", "") / f"{k}.png", color, 100 * c + k)
     (root / "red" / "bad & worse.jpg").write_bytes(b"")
-    return five_steps(ImageData(root, size=32, bs=8), "resnet10", None, sizes=[32, 40], head_epochs=1, epochs=2, cycle_len=1,
-                      say=lambda line: None, progress=False)
+    return five_steps(
+        ImageData(root, size=32, bs=8),
+        "resnet10",
+        None,
+        sizes=[32, 40],
+        head_epochs=1,
+        epochs=2,
+        cycle_len=1,
+        say=lambda line: None,
+        progress=False,
+    )
 
 
 def axes():
@@ -38,8 +51,14 @@ def axes():
 
 def test_the_lr_curve_shows_every_number_and_names_every_rule():
     lrs = [10 ** (-6 + k / 10) for k in range(60)]
-    found = SimpleNamespace(lrs=lrs, losses=[2.0] * 60, smoothed=[2 - math.sin(k / 20) for k in range(60)], mode="exponential",
-                            suggestions={"steepest": 1e-4, "valley": 3e-4, "slide": 2e-3, "minimum": 1e-3}, valid_losses=[])
+    found = SimpleNamespace(
+        lrs=lrs,
+        losses=[2.0] * 60,
+        smoothed=[2 - math.sin(k / 20) for k in range(60)],
+        mode="exponential",
+        suggestions={"steepest": 1e-4, "valley": 3e-4, "slide": 2e-3, "minimum": 1e-3},
+        valid_losses=[],
+    )
     ax = plot.plot_lr_find(found, axes())
     assert ax.get_xscale() == "log" and list(ax.lines[1].get_ydata()) == found.smoothed
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
@@ -51,11 +70,18 @@ def test_the_schedule_is_drawn_as_simulated():
     schedule = sgdr(3, 1, 2, lr_max=0.1).with_steps(10)
     ax = schedule.plot(axes())
     assert list(ax.lines[0].get_ydata()) == schedule.simulate()
-    assert [line.get_xdata()[0] for line in ax.lines[1:]] == [10, 30, 70] and "1+2+4 = 7 epochs" in ax.get_title()
+    assert [line.get_xdata()[0] for line in ax.lines[1:]] == [
+        10,
+        30,
+        70,
+    ] and "1+2+4 = 7 epochs" in ax.get_title()
 
 
 def test_a_history_shows_losses_accuracy_and_every_groups_lr():
-    epochs = [dict(step=s, epoch=s / 2, train_loss=1 / s, valid_loss=2 / s, accuracy=1 - 1 / s, seconds=1) for s in (2, 4)]
+    epochs = [
+        dict(step=s, epoch=s / 2, train_loss=1 / s, valid_loss=2 / s, accuracy=1 - 1 / s, seconds=1)
+        for s in (2, 4)
+    ]
     history = History(sgdr(2, 1).with_steps(2), 32, [3.0, 2.0, 1.5, 1.2], [[1e-4, 1e-3]] * 4, epochs, [2, 4])
     top, middle, bottom = history.plot(Figure().subplots(3))
     lines = {line.get_label(): list(line.get_ydata()) for line in top.lines}
@@ -67,7 +93,11 @@ def test_a_history_shows_losses_accuracy_and_every_groups_lr():
 def test_layer_lrs_and_frozen_groups():
     ax = plot.plot_layer_lrs(["a", "b", "head"], [0, 1e-4, 1e-3], [10, 20, 30], axes())
     assert [t.get_text() for t in ax.texts] == ["frozen", "1e-4", "0.001"]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["a\n10 weights", "b\n20 weights", "head\n30 weights"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == [
+        "a\n10 weights",
+        "b\n20 weights",
+        "head\n30 weights",
+    ]
 
 
 def test_the_confusion_shows_counts():
@@ -78,27 +108,63 @@ def test_the_confusion_shows_counts():
 def test_the_recipe_says_what_it_did(five):
     assert [s.number for s in five.steps] == [1, 2, 3, 4, 5] and five.seconds > 0
     assert [h.size for s in five.steps for h in s.histories] == [32, 32, 40]
-    assert five.best["accuracy"] == max(e["accuracy"] for s in five.steps for h in s.histories for e in h.epochs)
+    assert five.best["accuracy"] == max(
+        e["accuracy"] for s in five.steps for h in s.histories for e in h.epochs
+    )
     assert five.learner.validate()["accuracy"] == pytest.approx(five.best["accuracy"])
     assert len(set(five.lrs)) == 1  # nothing pretrained: the same lr everywhere
 
 
-@pytest.mark.parametrize("metrics", [{"top 2 & <more>": lambda logits, yb: (logits.topk(2).indices == yb[:, None]).any(1).float().mean(),
-                                      "accuracy": accuracy}, {}])
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {
+            "top 2 & <more>": lambda logits, yb: (
+                (logits.topk(2).indices == yb[:, None]).any(1).float().mean()
+            ),
+            "accuracy": accuracy,
+        },
+        {},
+    ],
+)
 def test_every_metric_goes_by_its_name_and_the_first_one_leads(colours, tmp_path, metrics):
     said = []
-    five = five_steps(ImageData(colours, size=32, bs=8), "resnet10", None, head_epochs=1, epochs=1, cycle_len=1, metrics=metrics,
-                      say=said.append, progress=False)
+    five = five_steps(
+        ImageData(colours, size=32, bs=8),
+        "resnet10",
+        None,
+        head_epochs=1,
+        epochs=1,
+        cycle_len=1,
+        metrics=metrics,
+        say=said.append,
+        progress=False,
+    )
     name = next(iter(metrics), "valid_loss")
-    assert five.learner.metric == name and five.score == five.best[name] and f"{name} {five.score:.4f}" in str(five)
+    assert (
+        five.learner.metric == name
+        and five.score == five.best[name]
+        and f"{name} {five.score:.4f}" in str(five)
+    )
     assert any(f"best {name} " in line for line in said)
     page = write_report(five, tmp_path / "report.html").read_text()
-    assert f"{five.score:.4f}" in page and page.count("<th>top 2 &amp; &lt;more&gt;</th>") == 2 * bool(metrics)
+    assert f"{five.score:.4f}" in page and page.count("<th>top 2 &amp; &lt;more&gt;</th>") == 2 * bool(
+        metrics
+    )
     assert "<more>" not in page
 
 
-@pytest.mark.parametrize("lr, pretrained, expected", [
-    (None, True, 3e-4), (None, False, 3e-3), (1e-6, True, 3e-4), (5e-4, True, 5e-4), (1e-2, True, 3e-3), (1e-2, False, 1e-2)])
+@pytest.mark.parametrize(
+    "lr, pretrained, expected",
+    [
+        (None, True, 3e-4),
+        (None, False, 3e-3),
+        (1e-6, True, 3e-4),
+        (5e-4, True, 5e-4),
+        (1e-2, True, 3e-3),
+        (1e-2, False, 1e-2),
+    ],
+)
 def test_the_lr_of_the_whole_network_is_the_curves_unless_that_cannot_be(lr, pretrained, expected):
     found = SimpleNamespace(lr=lr, suggestions={} if lr is None else {"steepest": lr})
     assert _pick(found, 3e-3, 3, pretrained)[0] == pytest.approx(expected)
@@ -115,23 +181,41 @@ def test_a_countdown_knows_what_lies_ahead():
     countdown = Countdown({"a": 2.0, "b": 6.0})
     assert countdown.left("a") is None and countdown.text("a") == ""
     countdown.began -= 100
-    assert countdown.left("b") == pytest.approx(300, abs=1) and countdown.left("b", 0.5) == pytest.approx(60, abs=1)
+    assert countdown.left("b") == pytest.approx(300, abs=1) and countdown.left("b", 0.5) == pytest.approx(
+        60, abs=1
+    )
     assert countdown.left("b", 1.0) == 0 and countdown.text("b", 1.0) == "about 0:00 left in all"
     countdown.began = time.perf_counter() - 19.9
-    assert countdown.text("b") == "about 1:00 left in all"          # 59.7 s, which is not 0:60
+    assert countdown.text("b") == "about 1:00 left in all"  # 59.7 s, which is not 0:60
 
 
 def test_how_long_is_left_is_said_with_each_step_and_falls(colours):
     said = []
-    five_steps(ImageData(colours, size=32, bs=8), "resnet10", None, head_epochs=1, epochs=1, cycle_len=1, say=said.append,
-               progress=False)
-    assert len([line for line in said if re.search(r"\(about \d+:\d\d left in all\)$", line)]) == 3   # steps 2, 3, 5
+    five_steps(
+        ImageData(colours, size=32, bs=8),
+        "resnet10",
+        None,
+        head_epochs=1,
+        epochs=1,
+        cycle_len=1,
+        say=said.append,
+        progress=False,
+    )
+    assert (
+        len([line for line in said if re.search(r"\(about \d+:\d\d left in all\)$", line)]) == 3
+    )  # steps 2, 3, 5
 
 
 def test_a_size_that_the_network_does_not_take_is_refused_before_anything_is_trained(colours):
     said = []
     with pytest.raises(ValueError, match="take a size of 224"):
-        five_steps(ImageData(colours, size=224, bs=8), "timm/vit_tiny_patch16_224", None, sizes=[224, 96], say=said.append)
+        five_steps(
+            ImageData(colours, size=224, bs=8),
+            "timm/vit_tiny_patch16_224",
+            None,
+            sizes=[224, 96],
+            say=said.append,
+        )
     assert not said
 
 
@@ -145,7 +229,9 @@ def test_the_factor_follows_the_likeness():
 def test_augmented_pictures_are_what_training_sees(colours):
     data = ImageData(colours, size=24, augment=PRESETS["side_on"])
     pictures = augmented(data, 2, 3)
-    assert len(pictures) == 6 and all(p.shape == (24, 24, 3) and 0 <= p.min() and p.max() <= 1 for p in pictures)
+    assert len(pictures) == 6 and all(
+        p.shape == (24, 24, 3) and p.min() >= 0 and p.max() <= 1 for p in pictures
+    )
     assert not (pictures[0] == pictures[1]).all()
 
 

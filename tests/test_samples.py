@@ -38,10 +38,10 @@ def tree(root):
     return sorted(p.relative_to(root).as_posix() for p in Path(root).rglob("*") if p.is_file())
 
 
-# ------------------------------------------------------------------------------------------ the same bits everywhere
+# ---------------------------------------------------------------------------- the same bits everywhere
 
-# Computed once with numpy 2.4 and Pillow 13; numpy 1.26 and 2.0, Pillow 10.3 and 11.3, and numpy with its SIMD kernels
-# off gave the same. A change of the drawings must raise samples._VERSION and replace these.
+# Computed once with numpy 2.4 and Pillow 13; numpy 1.26 and 2.0, Pillow 10.3 and 11.3, and numpy with its
+# SIMD kernels off gave the same. A change of the drawings must raise samples._VERSION and replace these.
 GOLDEN = {
     ("side_on", "balloon"): "c03e60cabe783953",
     ("side_on", "bauble"): "a47d6290398e8876",
@@ -126,7 +126,7 @@ def test_a_large_picture_shows_the_same_as_a_small_one():
         assert near > 0.95 > far
 
 
-# ---------------------------------------------------------------------------------------------------- the rasteriser
+# -------------------------------------------------------------------------------------- the rasteriser
 
 
 @settings(deadline=None, max_examples=60)
@@ -172,7 +172,7 @@ def test_fill_mixes_by_alpha_and_stays_in_its_clip():
     assert np.array_equal(canvas.rgb[:, 5, 3], (50, 100, 20))
 
 
-# ------------------------------------------------------------------------------------------- what the pictures teach
+# ----------------------------------------------------------------------------- what the pictures teach
 
 
 def nearest_centroid(pictures):
@@ -187,9 +187,13 @@ def nearest_centroid(pictures):
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_colour_does_not_give_the_class_away(domain):
-    x = np.array([[pixels(domain, label, i, seed=5, size=24) for i in range(48)] for label in DOMAINS[domain]], float)
+    x = np.array(
+        [[pixels(domain, label, i, seed=5, size=24) for i in range(48)] for label in DOMAINS[domain]], float
+    )
     assert nearest_centroid(x) < 0.28  # chance is 1/6, and 144 answers have a standard deviation of 0.031
-    tinted = x + 60 * np.arange(6)[:, None, None, None, None]  # the measure does see a class that has its own colour
+    tinted = (
+        x + 60 * np.arange(6)[:, None, None, None, None]
+    )  # the measure does see a class that has its own colour
     assert nearest_centroid(tinted) > 0.5
 
 
@@ -208,7 +212,9 @@ def slopes(x):
 def test_upside_down_one_is_the_other(one, other):
     """A linear classifier that tells the two apart takes flipped ones for each other, mirrored ones for
     themselves."""
-    x = np.array([pixels("side_on", label, i, seed=11, size=64).mean(2) for label in (one, other) for i in range(90)])
+    x = np.array(
+        [pixels("side_on", label, i, seed=11, size=64).mean(2) for label in (one, other) for i in range(90)]
+    )
     y = np.repeat([1.0, -1.0], 90)
     train = np.arange(180) % 3 != 0
     f = slopes(x)
@@ -227,7 +233,10 @@ def test_upside_down_one_is_the_other(one, other):
 @pytest.mark.parametrize("one, other", [("goblet", "lamp"), ("balloon", "bauble")])
 def test_the_pairs_are_mirror_images_by_construction(one, other):
     for seed in range(5):
-        a, b = drawing._SIDE_ON[one](canvas_module._Dice(seed)), drawing._SIDE_ON[other](canvas_module._Dice(seed))
+        a, b = (
+            drawing._SIDE_ON[one](canvas_module._Dice(seed)),
+            drawing._SIDE_ON[other](canvas_module._Dice(seed)),
+        )
         assert list(a) == list(b)
         for p, q in zip((p for v in a.values() for p in v), (q for v in b.values() for q in v)):
             assert np.array_equal(p * (1, -1), q)
@@ -265,7 +274,7 @@ def test_places_from_above_come_turned_and_mirrored():
     assert 70 <= sum(f.place[4] < 0 for f in frames) <= 130
 
 
-# -------------------------------------------------------------------------------------------------- a folder of them
+# ------------------------------------------------------------------------------------ a folder of them
 
 
 @pytest.fixture(scope="module")
@@ -444,14 +453,16 @@ def test_two_processes_at_once_make_one_whole_set(tmp_path):
     write_samples(tmp_path / "set", n_train=60, n_valid=12, size=32)  # raises if anything is missing
 
 
-# ---------------------------------------------------------------------------------------------------- sample_data
+# ----------------------------------------------------------------------------------------- sample_data
 
 
 @pytest.fixture
 def small(monkeypatch):
     """sample_data with sets of 12 pictures."""
     real = write_samples
-    monkeypatch.setattr(samples, "write_samples", lambda root, domain, seed: real(root, domain, 6, 6, seed, 16))
+    monkeypatch.setattr(
+        samples, "write_samples", lambda root, domain, seed: real(root, domain, 6, 6, seed, 16)
+    )
 
 
 def test_sample_data_is_kept_where_the_variable_says(small, tmp_path, monkeypatch):
@@ -488,8 +499,12 @@ def test_a_home_that_cannot_be_written(small, tmp_path, monkeypatch, blocked):
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root = sample_data()
-    assert root.parent.parent == tmp_path and root.parent.name.startswith("lessonkit-") and len(tree(root)) == 13
-    monkeypatch.setenv("LESSONKIT_CACHE", str(bad / "x"))  # a folder that was asked for is never swapped for another
+    assert (
+        root.parent.parent == tmp_path and root.parent.name.startswith("lessonkit-") and len(tree(root)) == 13
+    )
+    monkeypatch.setenv(
+        "LESSONKIT_CACHE", str(bad / "x")
+    )  # a folder that was asked for is never swapped for another
     with pytest.raises(OSError):
         sample_data()
 
@@ -512,7 +527,7 @@ def test_the_default_set():
     assert defaults == ("side_on", 960, 240, 0, 128)
 
 
-# ----------------------------------------------------------------------------------------------- sheet and bad input
+# --------------------------------------------------------------------------------- sheet and bad input
 
 
 def test_contact_sheet_is_a_row_for_each_class():

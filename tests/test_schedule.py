@@ -1,4 +1,6 @@
 """Schedules against torch's own schedulers, and as properties."""
+
+import itertools
 import json
 import math
 
@@ -34,7 +36,7 @@ def test_one_cycle_is_torchs(n, pct_start):
     oracle = OneCycleLR(opt, 0.5, total_steps=n, pct_start=pct_start, cycle_momentum=False)
     peak = pct_start * n
     for step in range(n):
-        if peak == int(peak):                    # torch's peak may lie between two updates, ours is on one
+        if peak == int(peak):  # torch's peak may lie between two updates, ours is on one
             assert schedule.at(step) == pytest.approx(opt.param_groups[0]["lr"], rel=1e-9), step
         opt.step()
         if step < n - 1:
@@ -104,12 +106,17 @@ def test_growing_doubles_what_is_left_only_while_training_loss_is_above():
     assert sgdr(3, 1).next_cycle(0, 0.6, 0.5).cycles == (1, 1, 1)
 
 
-@given(st.floats(1e-9, 1e-3), st.floats(1.5, 1e6), st.integers(2, 300), st.sampled_from(["exponential", "linear"]))
+@given(
+    st.floats(1e-9, 1e-3),
+    st.floats(1.5, 1e6),
+    st.integers(2, 300),
+    st.sampled_from(["exponential", "linear"]),
+)
 @settings(deadline=None)
 def test_a_sweep_rises_evenly_from_end_to_end(low, ratio, n, mode):
     lrs = sweep(low, low * ratio, n, mode).simulate()
     assert len(lrs) == n and lrs[0] == pytest.approx(low) and lrs[-1] == pytest.approx(low * ratio)
-    gaps = [b / a if mode == "exponential" else b - a for a, b in zip(lrs, lrs[1:])]
+    gaps = [b / a if mode == "exponential" else b - a for a, b in itertools.pairwise(lrs)]
     assert max(gaps) == pytest.approx(min(gaps), rel=1e-3)
 
 
@@ -123,18 +130,32 @@ def test_every_schedule_stays_within_its_bounds_and_survives_json(n, length, mul
     assert Schedule.from_dict(json.loads(json.dumps(schedule.to_dict()))) == schedule
 
 
-@pytest.mark.parametrize("make, word", [
-    (lambda: sgdr(0), "n_cycles=0"), (lambda: sgdr(2.5), "n_cycles=2.5"), (lambda: sgdr(1, 0), "cycle_len=0"),
-    (lambda: sgdr(1, -1), "cycle_len=-1"), (lambda: sgdr(1, 1, 0.5), "cycle_mult=0.5"),
-    (lambda: sgdr(1, 1, "grow"), "cycle_mult='grow'"), (lambda: sgdr(1, math.nan), "cycle_len=nan"),
-    (lambda: sgdr(1, lr_max=0.1, lr_min=0.2), "lr_min=0.2"), (lambda: sgdr(40, 1, 3), "cycle_mult=3"),
-    (lambda: sgdr(1, warmup=-1), "warmup=-1"), (lambda: one_cycle(0), "epochs=0"),
-    (lambda: one_cycle(1, 1.0), "pct_start=1.0"), (lambda: sweep(0, 1), "lr_min=0"), (lambda: sweep(1, 1), "lr_max=1"),
-    (lambda: sweep(n_steps=1), "n_steps=1"), (lambda: sweep(mode="cosine"), "mode='cosine'"),
-    (lambda: sgdr(1).with_steps(0), "steps_per_epoch=0"), (lambda: sgdr(1).at(-1), "step=-1"),
-    (lambda: Schedule("sine", (1,)), "shape='sine'"), (lambda: Schedule("cosine", ()), "cycles=()"),
-    (lambda: Schedule.from_dict({"shape": "cosine"}), "not a schedule"),
-])
+@pytest.mark.parametrize(
+    "make, word",
+    [
+        (lambda: sgdr(0), "n_cycles=0"),
+        (lambda: sgdr(2.5), "n_cycles=2.5"),
+        (lambda: sgdr(1, 0), "cycle_len=0"),
+        (lambda: sgdr(1, -1), "cycle_len=-1"),
+        (lambda: sgdr(1, 1, 0.5), "cycle_mult=0.5"),
+        (lambda: sgdr(1, 1, "grow"), "cycle_mult='grow'"),
+        (lambda: sgdr(1, math.nan), "cycle_len=nan"),
+        (lambda: sgdr(1, lr_max=0.1, lr_min=0.2), "lr_min=0.2"),
+        (lambda: sgdr(40, 1, 3), "cycle_mult=3"),
+        (lambda: sgdr(1, warmup=-1), "warmup=-1"),
+        (lambda: one_cycle(0), "epochs=0"),
+        (lambda: one_cycle(1, 1.0), "pct_start=1.0"),
+        (lambda: sweep(0, 1), "lr_min=0"),
+        (lambda: sweep(1, 1), "lr_max=1"),
+        (lambda: sweep(n_steps=1), "n_steps=1"),
+        (lambda: sweep(mode="cosine"), "mode='cosine'"),
+        (lambda: sgdr(1).with_steps(0), "steps_per_epoch=0"),
+        (lambda: sgdr(1).at(-1), "step=-1"),
+        (lambda: Schedule("sine", (1,)), "shape='sine'"),
+        (lambda: Schedule("cosine", ()), "cycles=()"),
+        (lambda: Schedule.from_dict({"shape": "cosine"}), "not a schedule"),
+    ],
+)
 def test_bad_input_is_named(make, word):
     with pytest.raises(ValueError, match=".*") as e:
         make()

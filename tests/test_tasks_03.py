@@ -54,7 +54,7 @@ def test_the_solutions_pass_their_own_checks(data, repair):
     assert repair.check(space["learn3"]).right and ex4.check(space["own"]).right
     ex5 = Exercise("03.5")
     assert ex5.check(eval(ex5.task.solution)).right
-    assert "late layers had 0.003" in ex5.check([1e-3, 3e-3, 3e-3]).text         # with 0.001 it is a lottery
+    assert "late layers had 0.003" in ex5.check([1e-3, 3e-3, 3e-3]).text  # with 0.001 it is a lottery
 
 
 @pytest.mark.parametrize(

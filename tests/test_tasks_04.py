@@ -10,8 +10,14 @@ from hypothesis import settings
 from lessonkit import ImageData, Learner, sgdr, spread_lrs
 from lessonkit.lab.exercises import Exercise
 from lessonkit.lab.task import Again
-from lessonkit.lab.tasks_04 import (check_few, check_forgot, check_meeting, check_moved, check_order,
-                                    find_meeting)
+from lessonkit.lab.tasks_04 import (
+    check_few,
+    check_forgot,
+    check_meeting,
+    check_moved,
+    check_order,
+    find_meeting,
+)
 
 SMALL, GOAL = {8: 0.2, 32: 0.4, 160: 0.6}, 0.95
 

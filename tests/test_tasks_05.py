@@ -1,4 +1,5 @@
 """The exercises of lesson 05: solutions pass, usual mistakes have names, odd answers get a sentence."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +11,17 @@ from hypothesis import strategies as st
 from lessonkit import PRESETS, Augment, ImageData, Learner, sgdr
 from lessonkit.evaluate import Answers
 from lessonkit.lab.exercises import Exercise
-from lessonkit.lab.tasks_05 import (TASKS, _FITS, _MISFITS, check_changed, check_eight, check_nine,
-                                    check_presets, check_repaired, count_turned)
+from lessonkit.lab.tasks_05 import (
+    _FITS,
+    _MISFITS,
+    TASKS,
+    check_changed,
+    check_eight,
+    check_nine,
+    check_presets,
+    check_repaired,
+    count_turned,
+)
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -51,10 +61,18 @@ def test_each_preset_is_right_or_told_why_not():
     assert "cells" in Exercise("05.1").check({k: v for k, v in right.items() if k != "cells"}).text
 
 
-@pytest.mark.parametrize("augment, word", [
-    (Augment(), "stays a 6"), (Augment(flip="horizontal"), "mirror"), (Augment(rotate=90), "up to 90"),
-    (Augment(zoom=2, lighting=0.5, warp=0.3), "Zoom"), ("top_down", "a name"), (180, "of type int"),
-    (PRESETS["side_on"].scaled(10), "mirror")])
+@pytest.mark.parametrize(
+    "augment, word",
+    [
+        (Augment(), "stays a 6"),
+        (Augment(flip="horizontal"), "mirror"),
+        (Augment(rotate=90), "up to 90"),
+        (Augment(zoom=2, lighting=0.5, warp=0.3), "Zoom"),
+        ("top_down", "a name"),
+        (180, "of type int"),
+        (PRESETS["side_on"].scaled(10), "mirror"),
+    ],
+)
 def test_what_does_not_make_a_nine_is_told_why(augment, word):
     note = Exercise("05.2").check(augment)
     assert not note.right and word in note.text
@@ -70,10 +88,13 @@ def test_nines_are_counted_not_looked_up():
 
 
 def test_the_run_is_looked_at_from_all_sides():
-    for options, word in (({"augment": "top_down"}, "bauble"), ({"augment": "none"}, "nothing is won"),
-                          ({"augment": PRESETS["side_on"].scaled(4)}, "turns by up to 40"),
-                          ({"augment": "side_on", "fixed": True}, "fixed"),
-                          ({"augment": "side_on"}, "repaired")):
+    for options, word in (
+        ({"augment": "top_down"}, "bauble"),
+        ({"augment": "none"}, "nothing is won"),
+        ({"augment": PRESETS["side_on"].scaled(4)}, "turns by up to 40"),
+        ({"augment": "side_on", "fixed": True}, "fixed"),
+        ({"augment": "side_on"}, "repaired"),
+    ):
         learn = Learner(side_on(**options))
         assert "not trained" in again(check_repaired, learn, None)
         learn.fit(sgdr(1, 1), lr=1e-5, progress=False)
@@ -96,25 +117,41 @@ def test_eight_pictures_are_eight_pictures():
     assert "copies of each; the goal" in again(check_eight, changed, None)
 
 
-@pytest.mark.parametrize("answer, word", [
-    ((1, 2), "other way"), ((3, 2), "difference"), ((2, 2), "another"), ((0.4, 0.2), "not parts"),
-    ((5, 1), "Which answers"), ((1,), "1 numbers"), ("21", "two numbers"), (("2", 1), "quotation"),
-    ({2, 1}, "two numbers")])
+@pytest.mark.parametrize(
+    "answer, word",
+    [
+        ((1, 2), "other way"),
+        ((3, 2), "difference"),
+        ((2, 2), "another"),
+        ((0.4, 0.2), "not parts"),
+        ((5, 1), "Which answers"),
+        ((1,), "1 numbers"),
+        ("21", "two numbers"),
+        (("2", 1), "quotation"),
+        ({2, 1}, "two numbers"),
+    ],
+)
 def test_usual_mistakes_of_counting_have_names(answer, word):
     assert word in again(check_changed, answer, CHANGED)
     assert "2 mended, 1 spoilt, and 1 went" in check_changed([2, 1], CHANGED)
 
 
-@pytest.mark.parametrize("plain, with_copies", [
-    (0.7, 0.8), (CHANGED.plain, [CHANGED.with_copies]),
-    (CHANGED.plain, Answers(torch.eye(3), torch.arange(3)))])
+@pytest.mark.parametrize(
+    "plain, with_copies",
+    [
+        (0.7, 0.8),
+        (CHANGED.plain, [CHANGED.with_copies]),
+        (CHANGED.plain, Answers(torch.eye(3), torch.arange(3))),
+    ],
+)
 def test_what_is_handed_in_for_counting_is_looked_at(plain, with_copies):
     assert again(check_changed, (2, 1), SimpleNamespace(plain=plain, with_copies=with_copies))
 
 
 PARTS = st.floats() | st.none() | st.text(max_size=2) | st.lists(st.none())
-PRESET_LIKE = (st.dictionaries(st.sampled_from(sorted(_FITS)), PARTS)
-               | st.fixed_dictionaries({kind: st.sampled_from(["", "mirror", None, 1]) for kind in _FITS}))
+PRESET_LIKE = st.dictionaries(st.sampled_from(sorted(_FITS)), PARTS) | st.fixed_dictionaries(
+    {kind: st.sampled_from(["", "mirror", None, 1]) for kind in _FITS}
+)
 
 
 @settings(deadline=None, max_examples=60)

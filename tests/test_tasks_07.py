@@ -4,8 +4,8 @@ import copy
 from types import SimpleNamespace
 
 import pytest
-from exercising import again
 import torch
+from exercising import again
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -56,11 +56,19 @@ def test_the_solutions_pass_their_own_checks(learn):
     assert Exercise("07.4").check(eval(TASKS["07.4"].solution)).right
 
 
-@pytest.mark.parametrize("answer, word", [
-    (["2. head"], "1 more added"), (["a new head"], "started"), (["head"], "none of"), ([], "2 more"),
-    (["112 px"], "112 px added +0.020, and chance explains 0.0"),
-    (["2. head", "5. whole network", "five looks"], "five looks added -0.010"),
-    ("2. head", "a list of names"), ([3], "name of a rung")])
+@pytest.mark.parametrize(
+    "answer, word",
+    [
+        (["2. head"], "1 more added"),
+        (["a new head"], "started"),
+        (["head"], "none of"),
+        ([], "2 more"),
+        (["112 px"], "112 px added +0.020, and chance explains 0.0"),
+        (["2. head", "5. whole network", "five looks"], "five looks added -0.010"),
+        ("2. head", "a list of names"),
+        ([3], "name of a rung"),
+    ],
+)
 def test_usual_mistakes_of_the_ladder_have_names(answer, word):
     assert word in again(check_gain, answer, SimpleNamespace(ladder=LADDER, n=240))
 
@@ -130,7 +138,9 @@ def test_the_recipe_is_beaten_on_its_own_pictures(learn):
     labels = torch.arange(6).repeat_interleave(10)
     said = labels.clone()
     said[:5] = 1
-    about = SimpleNamespace(five=SimpleNamespace(learner=said_by(learn, said=said, labels=labels)), learn=learn)
+    about = SimpleNamespace(
+        five=SimpleNamespace(learner=said_by(learn, said=said, labels=labels)), learn=learn
+    )
     for there in (learn, about.five.learner):
         assert "before the question" in again(check_beaten, there, about)
     for wrong, right in ((2, True), (3, False), (0, True)):

@@ -1,4 +1,5 @@
 """The loop against a hand-written one, its events, and the ways a run can end."""
+
 import json
 import math
 import signal
@@ -9,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lessonkit.train.optim import make_opt
-from lessonkit.train.schedule import one_cycle, sgdr
 from lessonkit.evaluate import accuracy, evaluate
 from lessonkit.train.history import History
 from lessonkit.train.loop import CycleDone, StepDone, TrainingError, train_events
+from lessonkit.train.optim import make_opt
+from lessonkit.train.schedule import one_cycle, sgdr
 from lessonkit.train.stop import OverfitWatch, StopRequest
 
 
@@ -21,7 +22,7 @@ def task(n=64, bs=16):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(n, 4, generator=g)
     y = (x.sum(1) > 0).long()
-    return [(x[i:i + bs], y[i:i + bs]) for i in range(0, n, bs)]
+    return [(x[i : i + bs], y[i : i + bs]) for i in range(0, n, bs)]
 
 
 def net():
@@ -61,14 +62,21 @@ def test_it_computes_what_a_plain_loop_computes():
 def test_the_order_of_events():
     kinds = [type(e).__name__ for e in events(net(), sgdr(2, 1, 2))]
     epoch = ["StepDone"] * 4 + ["EpochDone"]
-    assert kinds == epoch + ["CycleDone"] + epoch + epoch + ["CycleDone"]
+    assert kinds == [*epoch, "CycleDone", *epoch, *epoch, "CycleDone"]
     steps = [e.step for e in events(net(), sgdr(1, 2)) if isinstance(e, StepDone)]
     assert steps == list(range(1, 9))
 
 
 def test_cycles_that_end_within_an_epoch_are_evaluated_where_they_end():
     seen = [(type(e).__name__, e.step) for e in events(net(), sgdr(2, 1.5)) if not isinstance(e, StepDone)]
-    assert seen == [("EpochDone", 4), ("EpochDone", 6), ("CycleDone", 6), ("EpochDone", 8), ("EpochDone", 12), ("CycleDone", 12)]
+    assert seen == [
+        ("EpochDone", 4),
+        ("EpochDone", 6),
+        ("CycleDone", 6),
+        ("EpochDone", 8),
+        ("EpochDone", 12),
+        ("CycleDone", 12),
+    ]
 
 
 def test_closing_the_stream_stops_after_the_update_in_flight():
@@ -80,7 +88,7 @@ def test_closing_the_stream_stops_after_the_update_in_flight():
     stream.close()
     before = [p.clone() for p in model.parameters()]
     assert len(list(stream)) == 0 and all(torch.equal(a, b) for a, b in zip(before, model.parameters()))
-    model(torch.randn(2, 4)).sum().backward()                       # it can be trained on
+    model(torch.randn(2, 4)).sum().backward()  # it can be trained on
 
 
 @pytest.mark.parametrize("at", [1, 3, 6])
@@ -91,6 +99,7 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(at):
         calls.append(0)
         loss = F.cross_entropy(logits, yb)
         return loss * math.nan if len(calls) == at + (at > 4) * 4 else loss  # four calls are the evaluation's
+
     with pytest.raises(TrainingError, match=f"at step {at} with lr 0.0") as e:
         list(events(net(), sgdr(1, 2), loss_fn=loss_fn))
     assert "lower lr" in str(e.value)
@@ -99,8 +108,13 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(at):
 def test_growing_cycles_follow_the_losses_of_the_run():
     model = net()
     history = History()
-    stream = train_events(model, task(), [(xb, yb) for xb, yb in task()], make_opt(model.parameters(), 0.02),
-                          sgdr(3, 1, "auto").with_steps(4))
+    stream = train_events(
+        model,
+        task(),
+        [(xb, yb) for xb, yb in task()],
+        make_opt(model.parameters(), 0.02),
+        sgdr(3, 1, "auto").with_steps(4),
+    )
     cycles = []
     for event in stream:
         history.add(event)
@@ -109,15 +123,19 @@ def test_growing_cycles_follow_the_losses_of_the_run():
     length = [1, 1, 1]
     for k, (above, got) in enumerate(cycles):
         if above:
-            length[k + 1:] = [2 * length[k]] * (2 - k)
+            length[k + 1 :] = [2 * length[k]] * (2 - k)
         assert got == tuple(length)
     assert any(above for above, _ in cycles), "dropout keeps the training loss above: cycles must have grown"
-    assert len(history.losses) == 4 * sum(length) and history.cycle_ends == [4 * sum(length[:k + 1]) for k in range(3)]
+    assert len(history.losses) == 4 * sum(length) and history.cycle_ends == [
+        4 * sum(length[: k + 1]) for k in range(3)
+    ]
 
 
 def test_mean_losses_weigh_pictures_not_batches():
     logits, y = torch.randn(7, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0])
-    loss, values = evaluate(nn.Identity(), [(logits[:5], y[:5]), (logits[5:], y[5:])], metrics={"a": accuracy})
+    loss, values = evaluate(
+        nn.Identity(), [(logits[:5], y[:5]), (logits[5:], y[5:])], metrics={"a": accuracy}
+    )
     assert loss == pytest.approx(F.cross_entropy(logits, y).item(), rel=1e-6)
     assert values["a"] == pytest.approx((logits.argmax(1) == y).sum().item() / 7)
     with pytest.raises(ValueError, match="no batches"):
@@ -145,10 +163,16 @@ def test_overfitting_is_validation_up_while_training_goes_down():
     def stops(pairs, patience):
         watch = OverfitWatch(patience)
         return next((k for k, pair in enumerate(pairs) if watch.cycle_ended(*pair)), None)
+
     down_up = [(1.0, 1.0), (0.8, 0.9), (0.6, 0.95), (0.5, 0.99), (0.4, 1.1)]
-    assert stops(down_up, 1) == 2 and stops(down_up, 2) == 3 and stops(down_up, 3) == 4 and stops(down_up, 4) is None
+    assert (
+        stops(down_up, 1) == 2
+        and stops(down_up, 2) == 3
+        and stops(down_up, 3) == 4
+        and stops(down_up, 4) is None
+    )
     assert stops([(1.0, 1.0), (1.1, 1.2), (1.2, 1.4)], 1) is None  # both rise: the lr, not overfitting
-    assert stops([(1.0, 1.0), (0.9, 1.1), (0.8, 0.9), (0.7, 1.0)], 2) is None        # a new best in between
+    assert stops([(1.0, 1.0), (0.9, 1.1), (0.8, 0.9), (0.7, 1.0)], 2) is None  # a new best in between
     assert stops([(1.0, 1.0), (0.9, 0.8), (0.8, 0.7)], 1) is None
 
 
@@ -165,18 +189,24 @@ def test_one_interrupt_asks_and_two_insist():
         with StopRequest() as stop:  # no signals in another thread: it must not fail
             stop.ask()
             done.append(stop.asked)
+
     thread = threading.Thread(target=elsewhere)
     thread.start(), thread.join()
     assert done == [True]
 
 
-@pytest.mark.parametrize("schedule", [sgdr(3, 1, 2), sgdr(2, 1.5, warmup=0.5), one_cycle(3), sgdr(2, 2, lr_min=0.1)])
+@pytest.mark.parametrize(
+    "schedule", [sgdr(3, 1, 2), sgdr(2, 1.5, warmup=0.5), one_cycle(3), sgdr(2, 2, lr_min=0.1)]
+)
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_the_lrs_of_the_loop_are_those_of_torchs_scheduler_to_the_bit(schedule, as_tensor):
     def make(model):
         kind = (lambda lr: torch.tensor(lr, dtype=torch.float64)) if as_tensor else float
-        return torch.optim.AdamW([{"params": model[k].parameters(), "lr": kind(lr)} for k, lr in ((0, 1e-3), (4, 3e-2))],
-                                 foreach=False)
+        return torch.optim.AdamW(
+            [{"params": model[k].parameters(), "lr": kind(lr)} for k, lr in ((0, 1e-3), (4, 3e-2))],
+            foreach=False,
+        )
+
     schedule, model = schedule.with_steps(4), net()
     opt = make(model)
     held = [g["lr"] for g in opt.param_groups]

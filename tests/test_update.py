@@ -1,4 +1,5 @@
 """One update, and a stream of them: against a plain loop, with any kind of batch, with scalers that skip."""
+
 import copy
 import math
 from types import SimpleNamespace
@@ -12,10 +13,9 @@ from torch.nn import functional as F
 
 from lessonkit import lr_find, sgdr
 from lessonkit.basics import cache_folder
-from lessonkit.evaluate import get_answers
-from lessonkit.evaluate import evaluate
-from lessonkit.train.loop import train_events, trial
 from lessonkit.device import autocast
+from lessonkit.evaluate import evaluate, get_answers
+from lessonkit.train.loop import train_events, trial
 from lessonkit.train.update import MAX_SKIPPED, Updater, endless, loss_with, set_lrs, updates
 
 
@@ -35,8 +35,11 @@ def same(a, b):
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.lists(st.floats(1e-5, 1.0), min_size=1, max_size=12), st.integers(1, 3),
-       st.sampled_from([torch.optim.SGD, torch.optim.AdamW]))
+@given(
+    st.lists(st.floats(1e-5, 1.0), min_size=1, max_size=12),
+    st.integers(1, 3),
+    st.sampled_from([torch.optim.SGD, torch.optim.AdamW]),
+)
 def test_the_stream_is_what_a_plain_loop_does(lrs, accumulate, kind):
     ours, plain = net(), net()
     made = [kind(m.parameters()) for m in (ours, plain)]
@@ -57,8 +60,9 @@ def test_the_stream_is_what_a_plain_loop_does(lrs, accumulate, kind):
     assert same(ours, plain)
 
 
-@pytest.mark.parametrize("kind", [
-    lambda x, y: {"x": x, "label": y}, lambda x, y: [x, y], lambda x, y: ({"x": x}, y)])
+@pytest.mark.parametrize(
+    "kind", [lambda x, y: {"x": x, "label": y}, lambda x, y: [x, y], lambda x, y: ({"x": x}, y)]
+)
 def test_any_kind_of_batch_trains_and_is_evaluated_to_the_same_bits(kind):
     class Named(nn.Module):
         def __init__(self):
@@ -67,21 +71,30 @@ def test_any_kind_of_batch_trains_and_is_evaluated_to_the_same_bits(kind):
 
         def forward(self, x):
             return SimpleNamespace(logits=self.inner(x))
+
     runs = []
     for make in (lambda x, y: (x, y), kind):
         model, dl = Named(), [make(x, y) for x, y in batches()]
         opt = torch.optim.SGD(model.parameters(), 0.1)
         events = list(train_events(model, dl, dl, opt, sgdr(2, 1).with_steps(5)))
         tried = list(trial(model, dl, torch.optim.SGD(model.parameters(), 0.1), 4))
-        runs.append((model, [e.loss.item() for e in events if hasattr(e, "loss")], tried, evaluate(model, dl),
-                     get_answers(model, dl).probs.tolist()))
+        runs.append(
+            (
+                model,
+                [e.loss.item() for e in events if hasattr(e, "loss")],
+                tried,
+                evaluate(model, dl),
+                get_answers(model, dl).probs.tolist(),
+            )
+        )
     assert same(runs[0][0], runs[1][0]) and runs[0][1:] == runs[1][1:]
 
 
 class Skipping:
     "A gradient scaler that skips the first `n` steps."
+
     def __init__(self, n):
-        self.left, self.value = n, 2.0 ** n
+        self.left, self.value = n, 2.0**n
 
     def get_scale(self):
         return self.value
@@ -102,8 +115,10 @@ def test_a_skipped_update_is_tried_again_with_the_next_batch_in_training_too():
     plain, skipped, dl = net(), net(), batches()
     plain_dl = dl[2:] + dl[:2]
     schedule = sgdr(1, 1).with_steps(5)
-    ends = [list(train_events(m, d, dl, torch.optim.SGD(m.parameters(), 0.1), schedule, scaler=scaler))
-            for m, d, scaler in ((plain, plain_dl, None), (skipped, dl, Skipping(2)))]
+    ends = [
+        list(train_events(m, d, dl, torch.optim.SGD(m.parameters(), 0.1), schedule, scaler=scaler))
+        for m, d, scaler in ((plain, plain_dl, None), (skipped, dl, Skipping(2)))
+    ]
     assert [e.loss.item() for e in ends[0][:5]] == [e.loss.item() for e in ends[1][:5]]
     weights = [(p, q) for (n, p), (_, q) in zip(plain.named_parameters(), skipped.named_parameters())]
     assert all(torch.equal(p, q) for p, q in weights)

@@ -1,5 +1,6 @@
 """The widgets with no front end: what they hold, what they do to a learner, what a saved notebook gets; their
 JavaScript against the Python that it mirrors."""
+
 import json
 import math
 import re
@@ -18,22 +19,36 @@ from traitlets import TraitError
 
 from lessonkit.images.augment import PRESETS
 from lessonkit.images.data import ImageData
-from lessonkit.train.learner import Learner
-from lessonkit.widgets.monitor import picture_of
-from lessonkit.train.optim import spread_lrs
 from lessonkit.plot import _loss_limits, format_lr
+from lessonkit.train.history import History
+from lessonkit.train.learner import Learner
+from lessonkit.train.loop import TrainingError
+from lessonkit.train.optim import spread_lrs
 from lessonkit.train.schedule import sgdr
 from lessonkit.train.suggest import LRFind
-from lessonkit.train.history import History
-from lessonkit.train.loop import TrainingError
+from lessonkit.widgets import (
+    AugmentPreview,
+    Bet,
+    LayerGroups,
+    LRPicker,
+    Replay,
+    ScheduleExplorer,
+    TrainMonitor,
+)
 from lessonkit.widgets.base import read_esm, read_static
-from lessonkit.widgets import (AugmentPreview, Bet, LRPicker, LayerGroups, Replay, ScheduleExplorer,
-                               TrainMonitor)
+from lessonkit.widgets.monitor import picture_of
 
 JS = Path(__file__).parent / "js"
 STATIC = Path(__file__).parents[1] / "lessonkit" / "static"
-FILES = ["lr_picker.js", "schedule_explorer.js", "layer_groups.js", "augment_preview.js", "train_monitor.js", "replay.js",
-         "bet.js"]
+FILES = [
+    "lr_picker.js",
+    "schedule_explorer.js",
+    "layer_groups.js",
+    "augment_preview.js",
+    "train_monitor.js",
+    "replay.js",
+    "bet.js",
+]
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="needs node")
 
 
@@ -45,7 +60,12 @@ def learn(colours):
 @pytest.fixture(scope="module")
 def found() -> LRFind:
     lrs = np.logspace(-7, 1, 100)
-    losses = 2 - 1.2 / (1 + (3e-3 / lrs) ** 1.5) + 30 * np.maximum(0, lrs - 0.3) + np.random.default_rng(0).normal(0, 0.02, 100)
+    losses = (
+        2
+        - 1.2 / (1 + (3e-3 / lrs) ** 1.5)
+        + 30 * np.maximum(0, lrs - 0.3)
+        + np.random.default_rng(0).normal(0, 0.02, 100)
+    )
     return LRFind(tuple(lrs), tuple(losses), stopped="diverged")
 
 
@@ -59,6 +79,7 @@ def same(a, b):
 
 # the JavaScript
 
+
 @needs_node
 def test_the_parts_that_draw_nothing():
     done = subprocess.run(["node", "--test", str(JS)], capture_output=True, text=True)
@@ -67,8 +88,11 @@ def test_the_parts_that_draw_nothing():
 
 def node(script: str, value):
     "What a script makes of `value`; it sees the static files as modules in `at`."
-    code = f"const value = JSON.parse(require('fs').readFileSync(0)); (async () => {{ const at = (f) => import('file://{STATIC}/' + f);" \
-           f"console.log(JSON.stringify(await (async () => {{ {script} }})())); }})();"
+    code = (
+        "const value = JSON.parse(require('fs').readFileSync(0)); (async () => {"
+        f"const at = (f) => import('file://{STATIC}/' + f);"
+        f"console.log(JSON.stringify(await (async () => {{ {script} }})())); }})();"
+    )
     done = subprocess.run(["node", "-e", code], input=json.dumps(value), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -79,11 +103,18 @@ def test_the_explorers_lr_is_the_schedules():
     rng, cases = np.random.default_rng(0), []
     for _ in range(60):
         args = [int(rng.integers(1, 6)), float(rng.choice([0.5, 1, 2, 3])), float(rng.choice([1, 1.5, 2, 3]))]
-        warmup, per_epoch, low = float(rng.choice([0, 0.1, 0.25, 0.5, 1])), int(rng.integers(1, 60)), float(rng.choice([0, 0.01]))
+        warmup, per_epoch, low = (
+            float(rng.choice([0, 0.1, 0.25, 0.5, 1])),
+            int(rng.integers(1, 60)),
+            float(rng.choice([0, 0.01])),
+        )
         cases.append([*args, warmup, per_epoch, low])
-    found = node("const m = await at('schedule_explorer.js'); return value.map(([n, length, mult, warmup, "
-                 "per, low]) => {const b = m.bounds(m.cycles(n, length, mult), warmup, per);"
-                 "return [b, Array.from({length: b.at(-1)}, (_, k) => m.lrAt(k, b, 0.1, 0.1 * low))]; });", cases)
+    found = node(
+        "const m = await at('schedule_explorer.js'); return value.map(([n, length, mult, warmup, "
+        "per, low]) => {const b = m.bounds(m.cycles(n, length, mult), warmup, per);"
+        "return [b, Array.from({length: b.at(-1)}, (_, k) => m.lrAt(k, b, 0.1, 0.1 * low))]; });",
+        cases,
+    )
     for (n, length, mult, warmup, per_epoch, low), (edges, lrs) in zip(cases, found):
         schedule = sgdr(n, length, mult, warmup=warmup, lr_max=0.1, lr_min=0.1 * low).with_steps(per_epoch)
         assert tuple(edges) == schedule.bounds
@@ -95,11 +126,16 @@ def test_numbers_and_limits_are_pythons():
     rng = np.random.default_rng(1)
     lrs = [0.0, 1.0, 0.001, *(10 ** rng.uniform(-9, 2, 300)).tolist()]
     curves = [rng.normal(2, 0.3, 40).tolist() for _ in range(20)]
-    shown, limits, spread = node("const k = await at('kit.js'), p = await at('lr_picker.js'), l = await "
-                                 "at('layer_groups.js');return [value[0].map(k.formatLr), "
-                                 "value[1].map(p.lossLimits), [1, 3, 10].map((f) => l.spread(0.01, 4, f))];", [lrs, curves])
+    shown, limits, spread = node(
+        "const k = await at('kit.js'), p = await at('lr_picker.js'), l = await "
+        "at('layer_groups.js');return [value[0].map(k.formatLr), "
+        "value[1].map(p.lossLimits), [1, 3, 10].map((f) => l.spread(0.01, 4, f))];",
+        [lrs, curves],
+    )
     ours = [format_lr(lr) for lr in lrs]
-    assert all(a == b or math.isclose(float(a), float(b), rel_tol=0.02) for a, b in zip(shown, ours)) and shown[:3] == ["0", "1", "0.001"]
+    assert all(
+        a == b or math.isclose(float(a), float(b), rel_tol=0.02) for a, b in zip(shown, ours)
+    ) and shown[:3] == ["0", "1", "0.001"]
     np.testing.assert_allclose(limits, [_loss_limits(c) for c in curves])
     np.testing.assert_allclose(spread, [spread_lrs(0.01, 4, f) for f in (1, 3, 10)])
 
@@ -107,7 +143,11 @@ def test_numbers_and_limits_are_pythons():
 @pytest.mark.parametrize("name", FILES)
 def test_one_module_a_widget(name, tmp_path):
     esm = read_esm(name)
-    assert not re.search(r"^import ", esm, re.M) and esm.count("export default") == 1 and "http://www.w3.org/2000/svg" in esm
+    assert (
+        not re.search(r"^import ", esm, re.M)
+        and esm.count("export default") == 1
+        and "http://www.w3.org/2000/svg" in esm
+    )
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", esm)
     if shutil.which("node"):
         (tmp_path / "one.mjs").write_text(esm)
@@ -117,17 +157,28 @@ def test_one_module_a_widget(name, tmp_path):
 
 # what a saved notebook gets
 
+
 def every_widget(learn, found):
     history = learn.fit(sgdr(1, 1), lr=1e-3, progress=False)
-    return [LRPicker(found, learn), ScheduleExplorer(learn), LayerGroups(learn), AugmentPreview(learn.data), TrainMonitor(learn),
-            Replay(history), Bet("Which?", ["A", "B"])]
+    return [
+        LRPicker(found, learn),
+        ScheduleExplorer(learn),
+        LayerGroups(learn),
+        AugmentPreview(learn.data),
+        TrainMonitor(learn),
+        Replay(history),
+        Bet("Which?", ["A", "B"]),
+    ]
 
 
 def test_each_is_also_a_picture_and_a_page(learn, found, tmp_path):
     from PIL import Image
+
     for widget in every_widget(learn, found):
-        data, metadata = widget._repr_mimebundle_()
-        assert {"image/png", "text/html", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(data)
+        data, _metadata = widget._repr_mimebundle_()
+        assert {"image/png", "text/html", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(
+            data
+        )
         (tmp_path / "a.png").write_bytes(data["image/png"])
         assert min(Image.open(tmp_path / "a.png").size) > 60
         page = data["text/html"]
@@ -147,11 +198,14 @@ def test_a_name_from_a_folder_is_no_html(colours):
     evil = colours / "<script>alert(1)<"
     (colours / "red").rename(evil)
     page = AugmentPreview(ImageData(colours, size=32, progress=False)).to_html()
-    assert "<script>alert(1)" not in page.replace(page[page.index('<script type="module">'):page.rindex("</script>")], "")
+    assert "<script>alert(1)" not in page.replace(
+        page[page.index('<script type="module">') : page.rindex("</script>")], ""
+    )
     assert page.count("</script>") == 1
 
 
 # LRPicker
+
 
 def test_the_choice_is_a_value(found):
     picker = LRPicker(found)
@@ -167,10 +221,15 @@ def test_the_choice_is_a_value(found):
 
 def test_each_smoothing_has_its_rules(found):
     picker = LRPicker(found)
-    assert [c["smooth"] for c in picker.curves] == sorted(c["smooth"] for c in picker.curves) and picker.found == found
+    assert [c["smooth"] for c in picker.curves] == sorted(
+        c["smooth"] for c in picker.curves
+    ) and picker.found == found
     for level, curve in enumerate(picker.curves):
         picker.set_state({"level": level})
-        assert picker.found.suggestions == curve["suggestions"] and list(picker.found.smoothed) == curve["smoothed"]
+        assert (
+            picker.found.suggestions == curve["suggestions"]
+            and list(picker.found.smoothed) == curve["smoothed"]
+        )
 
 
 def test_a_curve_without_an_answer_can_be_picked_from():
@@ -188,9 +247,15 @@ def test_trying_changes_nothing(learn, found):
     picker = LRPicker(found, learn, lr=1e-3, try_steps=4)
     picker.observe(lambda change: seen.append(change["new"]), "trial")
     picker.set_state({"asked": 1})
-    assert same(before, state_of(learn)) and torch.equal(rng, torch.get_rng_state()) and learn.train_dl.epoch == epoch
+    assert (
+        same(before, state_of(learn))
+        and torch.equal(rng, torch.get_rng_state())
+        and learn.train_dl.epoch == epoch
+    )
     runs = picker.trial["runs"]
-    assert [r["lr"] for r in runs] == pytest.approx([1e-4, 1e-3, 1e-2]) and all(len(r["losses"]) == 4 for r in runs)
+    assert [r["lr"] for r in runs] == pytest.approx([1e-4, 1e-3, 1e-2]) and all(
+        len(r["losses"]) == 4 for r in runs
+    )
     assert len({r["losses"][0] for r in runs}) == 1 and len({r["losses"][-1] for r in runs}) == 3
     assert not picker.trial["running"] and len(seen) >= 4 and seen[0]["running"]
 
@@ -214,13 +279,25 @@ def test_a_trial_ends_where_the_loss_does(learn):
 
 # ScheduleExplorer
 
+
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 8), st.sampled_from([0.5, 1, 2, 5]), st.sampled_from([1, 1.5, 2, 3]), st.sampled_from([0, 0.25, 1]),
-       st.floats(1e-6, 1), st.sampled_from([0, 0.01, 0.1]), st.booleans())
+@given(
+    st.integers(1, 8),
+    st.sampled_from([0.5, 1, 2, 5]),
+    st.sampled_from([1, 1.5, 2, 3]),
+    st.sampled_from([0, 0.25, 1]),
+    st.floats(1e-6, 1),
+    st.sampled_from([0, 0.01, 0.1]),
+    st.booleans(),
+)
 def test_the_explorers_schedule_is_what_it_shows(n, length, mult, warmup, lr, floor, grow):
     explorer = ScheduleExplorer()
-    explorer.set_state(dict(n_cycles=n, cycle_len=length, cycle_mult=mult, warmup=warmup, lr_max=lr, floor=floor, grow=grow))
-    assert explorer.schedule == sgdr(n, length, "auto" if grow else mult, warmup=warmup, lr_max=lr, lr_min=lr * floor).with_steps(100)
+    explorer.set_state(
+        dict(n_cycles=n, cycle_len=length, cycle_mult=mult, warmup=warmup, lr_max=lr, floor=floor, grow=grow)
+    )
+    assert explorer.schedule == sgdr(
+        n, length, "auto" if grow else mult, warmup=warmup, lr_max=lr, lr_min=lr * floor
+    ).with_steps(100)
 
 
 def test_the_explorer_follows_its_own_schedule(learn):
@@ -240,11 +317,20 @@ def test_the_explorer_follows_its_own_schedule(learn):
 
 # LayerGroups
 
+
 def test_the_panels_switches_freeze_the_layers(learn):
     panel = LayerGroups(learn, 1e-3, 10)
-    assert panel.lrs == pytest.approx([1e-5, 1e-4, 1e-3]) and panel.frozen_to == 0 and panel.norms[0] == "trained"
+    assert (
+        panel.lrs == pytest.approx([1e-5, 1e-4, 1e-3])
+        and panel.frozen_to == 0
+        and panel.norms[0] == "trained"
+    )
     panel.set_state({"frozen_to": 2})
-    assert [any(p.requires_grad for p in g.params) for g in learn.groups] == [False, False, True] and panel.norms[0] == "frozen"
+    assert [any(p.requires_grad for p in g.params) for g in learn.groups] == [
+        False,
+        False,
+        True,
+    ] and panel.norms[0] == "frozen"
     learn.unfreeze()
     panel.refresh()
     assert panel.frozen_to == 0
@@ -264,23 +350,35 @@ def test_the_panel_follows_a_run_and_then_rests(learn):
 
 # AugmentPreview
 
+
 def test_the_preview_shows_what_training_gets(colours):
     data = ImageData(colours, size=32, augment="top_down", progress=False)
     preview = AugmentPreview(data, n=4)
-    assert preview.preset == "top_down" and preview.labels == ["blue", "blue", "red", "red"] and preview.augment == PRESETS["top_down"]
+    assert (
+        preview.preset == "top_down"
+        and preview.labels == ["blue", "blue", "red", "red"]
+        and preview.augment == PRESETS["top_down"]
+    )
     tiles = preview.pictures("top_down", 1, 32)
-    assert tiles.shape == (3, 4, 32, 32, 3) and tiles.dtype == np.uint8 and not np.array_equal(tiles[0], tiles[1])
+    assert (
+        tiles.shape == (3, 4, 32, 32, 3)
+        and tiles.dtype == np.uint8
+        and not np.array_equal(tiles[0], tiles[1])
+    )
     np.testing.assert_array_equal(tiles, preview.pictures("top_down", 1, 32))
     plain = preview.pictures("none", 1, 32)
     assert np.array_equal(plain[0], plain[1]) and np.array_equal(plain[0], tiles[0])
-    preview.set_state({"strength": 2.0, "seed": 3})               # one message, so one sheet
+    preview.set_state({"strength": 2.0, "seed": 3})  # one message, so one sheet
     assert len(preview.sheets) == 2 and preview.augment.rotate == 20 and "top_down|2|32|3" in preview.sheets
     for k in range(40):
         preview.set_state({"seed": k + 10})
-    assert len(preview.sheets) <= 21 and preview.sheets["top_down|2|32|49"].startswith("data:image/jpeg;base64,")
+    assert len(preview.sheets) <= 21 and preview.sheets["top_down|2|32|49"].startswith(
+        "data:image/jpeg;base64,"
+    )
 
 
 # TrainMonitor and Replay
+
 
 def test_a_bet_needs_answers_that_differ_and_an_outcome_among_them():
     for options in (["A"], ["A", "A"], list("ABCDEFG")):
@@ -291,7 +389,11 @@ def test_a_bet_needs_answers_that_differ_and_an_outcome_among_them():
         bet.chosen = "C"
     with pytest.raises(ValueError, match="one of A, B"):
         bet.reveal("C")
-    assert bet.reveal("A", "Because.") is bet and (bet.outcome, bet.why) == ("A", "Because.") and "what happened: A" in repr(bet)
+    assert (
+        bet.reveal("A", "Because.") is bet
+        and (bet.outcome, bet.why) == ("A", "Because.")
+        and "what happened: A" in repr(bet)
+    )
 
 
 def test_a_monitored_run_is_the_same_run(colours):
@@ -303,16 +405,22 @@ def test_a_monitored_run_is_the_same_run(colours):
         history = learn.fit(sgdr(2, 1), lr=1e-3, progress=False)
         runs.append((history.losses, state_of(learn)))
     assert runs[0][0] == runs[1][0] and same(runs[0][1], runs[1][1])
-    assert monitor.state == "done" and monitor.run["step"] == monitor.run["n_steps"] == len(runs[0][0]) and monitor.run["left"] == 0
+    assert (
+        monitor.state == "done"
+        and monitor.run["step"] == monitor.run["n_steps"] == len(runs[0][0])
+        and monitor.run["left"] == 0
+    )
     assert [e["accuracy"] for e in monitor.run["epochs"]] == [e["accuracy"] for e in history.epochs]
 
 
 def later(f, ready):
     "Call `f` in another thread, as a kernel's listening thread does, as soon as `ready()`."
+
     def wait():
         while not ready():
             time.sleep(0.005)
         f()
+
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return thread
@@ -320,7 +428,9 @@ def later(f, ready):
 
 def test_stop_ends_the_run_and_the_learner_stays_usable(learn):
     monitor = TrainMonitor(learn)
-    later(lambda: monitor.set_state({"command": {"what": "stop", "id": "a"}}), lambda: monitor.run["step"] > 12)
+    later(
+        lambda: monitor.set_state({"command": {"what": "stop", "id": "a"}}), lambda: monitor.run["step"] > 12
+    )
     history = learn.fit(sgdr(400, 1), lr=1e-3, progress=False)
     assert 12 < len(history.losses) < 400 * len(learn.train_dl) and "interrupted" in history.stopped
     assert monitor.heard == "a" and monitor.state == "stopped" and monitor.message == history.stopped
@@ -331,16 +441,26 @@ def test_stop_ends_the_run_and_the_learner_stays_usable(learn):
 def test_pause_waits_until_someone_says_go(learn):
     monitor, states = TrainMonitor(learn), []
     monitor.observe(lambda change: states.append(change["new"]), "state")
-    later(lambda: monitor.set_state({"command": {"what": "pause", "id": "a"}}), lambda: monitor.run["step"] > 3)
-    later(lambda: monitor.set_state({"command": {"what": "go", "id": "b"}}), lambda: monitor.state == "paused")
+    later(
+        lambda: monitor.set_state({"command": {"what": "pause", "id": "a"}}), lambda: monitor.run["step"] > 3
+    )
+    later(
+        lambda: monitor.set_state({"command": {"what": "go", "id": "b"}}), lambda: monitor.state == "paused"
+    )
     history = learn.fit(sgdr(6, 1), lr=1e-3, progress=False)
-    assert states == ["running", "paused", "running", "done"] and len(history.losses) == 6 * len(learn.train_dl)
+    assert states == ["running", "paused", "running", "done"] and len(history.losses) == 6 * len(
+        learn.train_dl
+    )
 
 
 def test_stop_ends_a_pause(learn):
     monitor = TrainMonitor(learn)
-    later(lambda: monitor.set_state({"command": {"what": "pause", "id": "a"}}), lambda: monitor.run["step"] > 3)
-    later(lambda: monitor.set_state({"command": {"what": "stop", "id": "b"}}), lambda: monitor.state == "paused")
+    later(
+        lambda: monitor.set_state({"command": {"what": "pause", "id": "a"}}), lambda: monitor.run["step"] > 3
+    )
+    later(
+        lambda: monitor.set_state({"command": {"what": "stop", "id": "b"}}), lambda: monitor.state == "paused"
+    )
     history = learn.fit(sgdr(100, 1), lr=1e-3, progress=False)
     assert "interrupted" in history.stopped and monitor.state == "stopped"
 
@@ -358,7 +478,7 @@ def test_rates_set_from_python_spread_and_those_of_one_group_stay(learn):
     assert panel.lrs == pytest.approx([1e-5, 1e-4, 1e-3])
     panel.lr = 5e-3
     assert panel.lrs == pytest.approx([5e-5, 5e-4, 5e-3])
-    panel.set_state({"lrs": [5e-5, 2e-4, 1e-3], "lr": 1e-3})       # the page's slider of the head alone
+    panel.set_state({"lrs": [5e-5, 2e-4, 1e-3], "lr": 1e-3})  # the page's slider of the head alone
     assert panel.lrs == [5e-5, 2e-4, 1e-3] and panel.lr == 1e-3
     panel.set_state({"lr": 2e-3, "factor": 2.0, "lrs": [5e-4, 1e-3, 2e-3]})
     assert panel.lrs == pytest.approx([5e-4, 1e-3, 2e-3])
@@ -382,8 +502,11 @@ def test_long_runs_travel_in_few_points():
     assert len(run["losses"]) == 300 and len(json.dumps(run)) < 40_000
     parts = np.array_split(np.array(history.losses), 300)
     np.testing.assert_allclose(run["losses"], [p.mean() for p in parts], rtol=0.02)
-    assert {e for e in history.schedule.bounds[:-1]} <= {step - 1 for step, _ in run["plan"]}
-    assert all(run["lrs"][2][k] == pytest.approx(history.lrs[step - 1][2], rel=1e-4) for k, step in enumerate(run["lr_steps"]))
+    assert set(history.schedule.bounds[:-1]) <= {step - 1 for step, _ in run["plan"]}
+    assert all(
+        run["lrs"][2][k] == pytest.approx(history.lrs[step - 1][2], rel=1e-4)
+        for k, step in enumerate(run["lr_steps"])
+    )
     history.losses[5] = math.nan
     assert picture_of(history)["losses"][0] is None
 

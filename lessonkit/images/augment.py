@@ -27,6 +27,7 @@ class Augment:
     anywhere in it; lighting: brightness, contrast and tint change by up to this part (0 to 0.9); warp:
     perspective, the far side up to this much smaller (0 to 0.5).
     """
+
     name: str = "custom"
     flip: str = "none"
     rotate: float = 0.0
@@ -48,8 +49,13 @@ class Augment:
     def scaled(self, strength: float) -> "Augment":
         "The same transforms `strength` times as strong (0: only the flips are left), within their bounds."
         check_number("strength", strength, 0, 10)
-        return replace(self, rotate=min(180, self.rotate * strength), zoom=min(4, 1 + (self.zoom - 1) * strength),
-                       lighting=min(0.9, self.lighting * strength), warp=min(0.5, self.warp * strength))
+        return replace(
+            self,
+            rotate=min(180, self.rotate * strength),
+            zoom=min(4, 1 + (self.zoom - 1) * strength),
+            lighting=min(0.9, self.lighting * strength),
+            warp=min(0.5, self.warp * strength),
+        )
 
 # %% ../../nbs/api/2_images/02_augment.ipynb #ca56e1a5
 PRESETS = {
@@ -66,8 +72,9 @@ def get_preset(augment: "str | Augment | None") -> Augment:
         return augment
     name = "none" if augment is None else str(augment).replace("-", "_")
     if name not in PRESETS:
-        raise ValueError(f"augment={augment!r}: known are {', '.join(PRESETS)}; or pass an Augment of your "
-                         "own")
+        raise ValueError(
+            f"augment={augment!r}: known are {', '.join(PRESETS)}; or pass an Augment of your own"
+        )
     return PRESETS[name]
 
 # %% ../../nbs/api/2_images/02_augment.ipynb #51d5059a
@@ -76,6 +83,7 @@ class Plan:
     """Transforms of n pictures. matrix [n, 3, 3]: from output coordinates (-1..1, in half output sides) to
     source coordinates in half *shorter sides* from the centre; shift [n, 2]: where in the slack beyond the
     crop it lies, -1..1 (x, y); gain, offset [n, 3]: of each colour, on the 0..1 scale."""
+
     matrix: np.ndarray
     shift: np.ndarray
     gain: np.ndarray
@@ -105,8 +113,9 @@ def plan(n: int, augment: "str | Augment | None", rng: np.random.Generator) -> P
 # %% ../../nbs/api/2_images/02_augment.ipynb #79f5f3d9
 def _flips(n: int, flip: str, rng: np.random.Generator) -> np.ndarray:
     "One of the allowed flips for each picture, as matrices [n, 3, 3]."
-    swap, left, up = rng.integers(0, 2, (3, n)) * (np.array([[1], [1], [1]]) if flip == "dihedral"
-                                                   else np.array([[0], [int(flip == "horizontal")], [0]]))
+    swap, left, up = rng.integers(0, 2, (3, n)) * (
+        np.array([[1], [1], [1]]) if flip == "dihedral" else np.array([[0], [int(flip == "horizontal")], [0]])
+    )
     result = np.zeros((n, 3, 3))
     sx, sy = 1 - 2 * left, 1 - 2 * up
     result[:, 0, 0], result[:, 0, 1] = sx * (1 - swap), sx * swap

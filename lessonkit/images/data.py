@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -23,8 +24,15 @@ from .augment import Plan, get_preset, plan
 from .datasets import resolve
 from .folders import DataError, Item, check_folder, take_per_class
 from .pictures import Pictures
-from .render import (Buffers, centre_matrices, colour_scale, pack_pixels, plan_matrices,
-                                     render, sample)
+from lessonkit.images.render import (
+    Buffers,
+    centre_matrices,
+    colour_scale,
+    pack_pixels,
+    plan_matrices,
+    render,
+    sample,
+)
 
 # %% ../../nbs/api/2_images/05_data.ipynb #049150e5
 def batch_bounds(n: int, bs: int) -> list[tuple[int, int]]:
@@ -33,13 +41,14 @@ def batch_bounds(n: int, bs: int) -> list[tuple[int, int]]:
     No leftover batch of one or two: batch norm cannot learn from those."""
     parts = max(1, min(-(-n // bs), n // 2))
     edges = [round(n * k / parts) for k in range(parts + 1)]
-    return list(zip(edges, edges[1:]))
+    return list(pairwise(edges))
 
 # %% ../../nbs/api/2_images/05_data.ipynb #b27e50b1
 @dataclass(frozen=True)
 class BatchPlan:
     """One batch to make: which items (positions in a list of them), how each is transformed (None: centre
     crop), the size in px."""
+
     index: np.ndarray
     drawn: Plan | None
     size: int
@@ -60,13 +69,16 @@ THREADS = min(8, os.cpu_count() or 1)
 
 class _OnCPU:
     "Makes batches on the CPU. get(i, short): the picture of item `i`, or None if it cannot be read any more."
+
     def __init__(self, get: Callable):
         self.get, self.buffers = get, Buffers(THREADS + 2)
 
     def make(self, plan: BatchPlan, mean, std) -> tuple[torch.Tensor, list[int]]:
         "The batch [n, 3, size, size] and the positions in the plan of the pictures in it."
         keep, pictures = _readable(self.get, plan)
-        return render(pictures, None if plan.drawn is None else plan.drawn[keep], plan.size, mean, std, self.buffers), keep
+        return render(
+            pictures, None if plan.drawn is None else plan.drawn[keep], plan.size, mean, std, self.buffers
+        ), keep
 
 # %% ../../nbs/api/2_images/05_data.ipynb #d337f011
 def _readable(get: Callable, plan: BatchPlan) -> tuple[list[int], list[np.ndarray]]:
@@ -74,16 +86,25 @@ def _readable(get: Callable, plan: BatchPlan) -> tuple[list[int], list[np.ndarra
     DataError: all."""
     found = [(k, p) for k, i in enumerate(plan.index) if (p := get(i, plan.short)) is not None]
     if not found:
-        raise DataError(f"none of the {len(plan.index)} pictures of a batch can be read any more: is the "
-                        "folder still there?")
+        raise DataError(
+            f"none of the {len(plan.index)} pictures of a batch can be read any more: is the "
+            "folder still there?"
+        )
     return [k for k, _ in found], [p for _, p in found]
 
 # %% ../../nbs/api/2_images/05_data.ipynb #326cea50
 class _OnDevice:
     """Makes batches on a GPU (`device`): from pictures that lie there, all `n_items` of them, if they take at
     most half of its free memory; else each batch's pictures are sent there from pinned memory."""
+
     def __init__(self, get: Callable, n_items: int, device: torch.device):
-        self.get, self.n_items, self.device, self.resident, self.lock = get, n_items, device, {}, threading.Lock()
+        self.get, self.n_items, self.device, self.resident, self.lock = (
+            get,
+            n_items,
+            device,
+            {},
+            threading.Lock(),
+        )
 
     def make(self, plan: BatchPlan, mean, std) -> tuple[torch.Tensor, list[int]]:
         "As on the CPU."
@@ -99,8 +120,12 @@ class _OnDevice:
             keep = [k for k, i in enumerate(plan.index) if rows[i] >= 0]
             table = whole[rows[plan.index[keep]]]
         drawn, shapes = None if plan.drawn is None else plan.drawn[keep], table[:, 1:].numpy()
-        matrices = centre_matrices(shapes, plan.size) if drawn is None else plan_matrices(drawn, shapes, plan.size)
-        values = map(torch.from_numpy, (matrices.astype(np.float32), *colour_scale(drawn, len(keep), mean, std)))
+        matrices = (
+            centre_matrices(shapes, plan.size) if drawn is None else plan_matrices(drawn, shapes, plan.size)
+        )
+        values = map(
+            torch.from_numpy, (matrices.astype(np.float32), *colour_scale(drawn, len(keep), mean, std))
+        )
         sent = [t.to(self.device, non_blocking=True) for t in (pixels, table, *values)]
         return sample(*sent, plan.size), keep
 
@@ -111,7 +136,9 @@ class _OnDevice:
             pictures = list(pool.map(lambda i: self.get(i, short), range(self.n_items)))
         here = [i for i, p in enumerate(pictures) if p is not None]
         n_bytes = sum(pictures[i].nbytes for i in here) * 4 // 3
-        if not here or (self.device.type == "cuda" and n_bytes > torch.cuda.mem_get_info(self.device)[0] // 2):
+        if not here or (
+            self.device.type == "cuda" and n_bytes > torch.cuda.mem_get_info(self.device)[0] // 2
+        ):
             return None
         pixels, table = pack_pixels([pictures[i] for i in here])
         rows = np.full(self.n_items, -1)
@@ -128,14 +155,28 @@ class Batches:
     `state_dict` and `load_state_dict` carry it over a restart. A batch's memory is used again when nobody
     holds it any more.
     """
-    def __init__(self, data: "ImageData", items: list[Item], shuffle: bool, augment, mean: tuple, std: tuple, device="cpu"):
+
+    def __init__(
+        self,
+        data: "ImageData",
+        items: list[Item],
+        shuffle: bool,
+        augment,
+        mean: tuple,
+        std: tuple,
+        device="cpu",
+    ):
         self.data, self.items, self.shuffle, self.augment = data, items, shuffle, get_preset(augment)
         self.mean, self.std, self.epoch, self.device = tuple(mean), tuple(std), 0, torch.device(device)
         self.labels = torch.tensor([i.label for i in items])
         self._maker = None
 
     def __len__(self):
-        return len(batch_bounds(len(self.items), self.data.bs)) if self.shuffle else -(-len(self.items) // self.data.bs)
+        return (
+            len(batch_bounds(len(self.items), self.data.bs))
+            if self.shuffle
+            else -(-len(self.items) // self.data.bs)
+        )
 
     @property
     def n(self) -> int:
@@ -164,7 +205,9 @@ class Batches:
         "Make these batches one after the other, the next ones ahead: (positions of the items, xb, yb) each."
         stream = _SideStream(self.device)
         if self._maker is None:  # it holds memory, so it stays from epoch to epoch
-            self._maker = _OnCPU(self._get) if self.device.type == "cpu" else _OnDevice(self._get, self.n, self.device)
+            self._maker = (
+                _OnCPU(self._get) if self.device.type == "cpu" else _OnDevice(self._get, self.n, self.device)
+            )
 
         def work(p: BatchPlan):
             with stream():
@@ -176,7 +219,7 @@ class Batches:
             ahead = deque(pool.submit(work, p) for p in plans[:THREADS])
             for k in range(len(plans)):
                 index, xb, yb, mark = ahead.popleft().result()
-                ahead.extend(pool.submit(work, p) for p in plans[k + THREADS:k + THREADS + 1])
+                ahead.extend(pool.submit(work, p) for p in plans[k + THREADS : k + THREADS + 1])
                 stream.wait(mark, xb, yb)
                 yield index, xb, yb
                 del xb, yb
@@ -188,7 +231,9 @@ class Batches:
         try:
             return self.data.pictures.get(path, short).pixels
         except ValueError as e:
-            warnings.warn(f"{path} was fine when it was checked and is not any more ({e}): left out", stacklevel=2)
+            warnings.warn(
+                f"{path} was fine when it was checked and is not any more ({e}): left out", stacklevel=2
+            )
             return None
 
     def __iter__(self):
@@ -207,6 +252,7 @@ class Batches:
 class _SideStream:
     """On a GPU the next batch is made beside the training, on a stream of its own; elsewhere there is nothing
     to do."""
+
     def __init__(self, device: torch.device):
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -237,14 +283,31 @@ class ImageData:
     fewer); valid, seed: part and seed of the split, and seed of order and augmentation; cache_bytes: of
     decoded pictures on disk (see `Pictures`). DataError where the folder cannot be trained on.
     """
-    def __init__(self, path: str | os.PathLike, size: int = 128, augment="side_on", bs: int = 32, valid: float = 0.2,
-                 seed: int = 0, fixed: bool = False, cache_bytes: int | None = None, progress: bool = True,
-                 per_class: int | None = None):
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        size: int = 128,
+        augment="side_on",
+        bs: int = 32,
+        valid: float = 0.2,
+        seed: int = 0,
+        fixed: bool = False,
+        cache_bytes: int | None = None,
+        progress: bool = True,
+        per_class: int | None = None,
+    ):
         self.bs, self.fixed = check_number("bs", bs, 2, 4096, whole=True), fixed
-        self.size, self.seed, self.augment = size, check_number("seed", seed, 0, 2 ** 63, whole=True), get_preset(augment)
+        self.size, self.seed, self.augment = (
+            size,
+            check_number("seed", seed, 0, 2**63, whole=True),
+            get_preset(augment),
+        )
         root = resolve(path)
         self.pictures = Pictures(root, cache_bytes)
-        self.report = check_folder(root, valid, seed, source_short(self.size), self.size, self.pictures, progress)
+        self.report = check_folder(
+            root, valid, seed, source_short(self.size), self.size, self.pictures, progress
+        )
         if self.report.errors:
             raise DataError("; ".join(self.report.errors))
         if per_class is not None:
@@ -273,12 +336,15 @@ class ImageData:
         "Training batches: shuffled and augmented, normalised with `mean` and `std`, made on `device`."
         return Batches(self, self.items("train"), True, self.augment, mean, std, device)
 
-    def valid_dl(self, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), device="cpu",
-                 augment="none") -> Batches:
+    def valid_dl(
+        self, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), device="cpu", augment="none"
+    ) -> Batches:
         "Validation batches, in order: centre crops, or changed at random by a preset or an `Augment`."
         return Batches(self, self.items("valid"), False, augment, mean, std, device)
 
     def __repr__(self):
         n = {s: len(self.items(s)) for s in ("train", "valid")}
-        return (f"ImageData({self.report.root}: {n['train']:,} + {n['valid']:,} pictures, "
-                f"{len(self.classes)} classes, {self.size} px, augment {self.augment.name})")
+        return (
+            f"ImageData({self.report.root}: {n['train']:,} + {n['valid']:,} pictures, "
+            f"{len(self.classes)} classes, {self.size} px, augment {self.augment.name})"
+        )

@@ -44,6 +44,7 @@ def fetch(name: str, root: str | os.PathLike | None = None) -> Path:
     if target.is_dir():
         return target
     from torchvision import datasets
+
     root.mkdir(parents=True, exist_ok=True)
     try:
         if name == "eurosat":
@@ -54,7 +55,8 @@ def fetch(name: str, root: str | os.PathLike | None = None) -> Path:
         raise ConnectionError(
             f"{name} could not be fetched ({e}). Without a network: fetch it on a machine that has one and "
             f"copy {root} here, use a folder of your own pictures, or the built-in ones (sample:side_on, "
-            "sample:top_down)") from e
+            "sample:top_down)"
+        ) from e
     return _lay_out_pets(root / "oxford-iiit-pet", target, breeds=name.endswith("breeds"))
 
 # %% ../../nbs/api/2_images/04_datasets.ipynb #522a8ac8

@@ -56,8 +56,9 @@ def find_splits(root: str | os.PathLike) -> tuple[Path, Path | None]:
     there is none."""
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder: give a folder that has one folder of pictures for each "
-                        "class")
+        raise DataError(
+            f"{root} is not a folder: give a folder that has one folder of pictures for each class"
+        )
     subs = {name.lower(): p for name, p in _folders(root).items()}
     train = next((subs[n] for n in TRAIN_NAMES if n in subs), None)
     valid = next((subs[n] for n in VALID_NAMES if n in subs), None)
@@ -70,6 +71,7 @@ def find_splits(root: str | os.PathLike) -> tuple[Path, Path | None]:
 class Item:
     """One picture that can be used: its `path`, `label` (the class's number), `split`, size in px and
     content's hash."""
+
     path: str
     label: int
     split: str
@@ -85,6 +87,7 @@ class FolderReport:
     classes: names, sorted; items: the usable pictures; problems: (file, reason) of the others; warnings: what
     one should know before training; errors: why it cannot be trained on, and what to do.
     """
+
     root: str
     classes: tuple[str, ...]
     items: tuple[Item, ...] = field(repr=False)
@@ -100,22 +103,35 @@ class FolderReport:
     def to_dict(self) -> dict:
         "Plain values for JSON."
         sides = sorted(min(i.width, i.height) for i in self.items)
-        return {"root": self.root, "classes": list(self.classes), "pictures": len(self.items),
-                "train": self.counts("train"), "valid": self.counts("valid"),
-                "shorter_side": {"min": sides[0], "median": sides[len(sides) // 2], "max": sides[-1]} if sides else None,
-                "problems": [{"file": f, "reason": r} for f, r in self.problems], "warnings": list(self.warnings),
-                "errors": list(self.errors)}
+        return {
+            "root": self.root,
+            "classes": list(self.classes),
+            "pictures": len(self.items),
+            "train": self.counts("train"),
+            "valid": self.counts("valid"),
+            "shorter_side": {"min": sides[0], "median": sides[len(sides) // 2], "max": sides[-1]}
+            if sides
+            else None,
+            "problems": [{"file": f, "reason": r} for f, r in self.problems],
+            "warnings": list(self.warnings),
+            "errors": list(self.errors),
+        }
 
     def __str__(self):
         train, valid = self.counts("train"), self.counts("valid")
         width = max(map(len, ("class", *self.classes)))
-        lines = [f"{self.root}: {len(self.items):,} pictures, {len(self.classes)} classes", "",
-                 f"  {'class':<{width}}  train  valid"]
+        lines = [
+            f"{self.root}: {len(self.items):,} pictures, {len(self.classes)} classes",
+            "",
+            f"  {'class':<{width}}  train  valid",
+        ]
         lines += [f"  {c:<{width}}  {train[c]:>5}  {valid[c]:>5}" for c in self.classes]
         lines += ["", f"left out ({len(self.problems)}):"] * bool(self.problems)
         lines += [f"  {f}: {r}" for f, r in self.problems[:20]]
         lines += [f"  and {len(self.problems) - 20} more"] * (len(self.problems) > 20)
-        return "\n".join([*lines, *(f"note: {w}" for w in self.warnings), *(f"error: {e}" for e in self.errors)])
+        return "\n".join(
+            [*lines, *(f"note: {w}" for w in self.warnings), *(f"error: {e}" for e in self.errors)]
+        )
 
 # %% ../../nbs/api/2_images/01_folders.ipynb #94ab23c4
 def _check_file(path: str, short: int, pictures: Pictures) -> tuple[tuple, str]:
@@ -143,8 +159,15 @@ def _split_class(items: list[tuple], part: float, rng: np.random.Generator) -> s
     return chosen
 
 # %% ../../nbs/api/2_images/01_folders.ipynb #1c453813
-def check_folder(root: str | os.PathLike, valid: float = 0.2, seed: int = 0, short: int = 64, valid_short: int | None = None,
-                 pictures: Pictures | None = None, progress: bool = False) -> FolderReport:
+def check_folder(
+    root: str | os.PathLike,
+    valid: float = 0.2,
+    seed: int = 0,
+    short: int = 64,
+    valid_short: int | None = None,
+    pictures: Pictures | None = None,
+    progress: bool = False,
+) -> FolderReport:
     """Open and decode every file of an image folder, and split it if it has no validation part of its own.
 
     valid: the part of each class set aside then; seed: of that split; short: decode to this shorter side in
@@ -158,14 +181,22 @@ def check_folder(root: str | os.PathLike, valid: float = 0.2, seed: int = 0, sho
     train_root, valid_root = find_splits(root)
     classes = tuple(_folders(train_root))
     pictures = Pictures(root, max_bytes=0) if pictures is None else pictures
-    todo = [(p, k, split) for split, at in (("train", train_root), ("valid", valid_root)) if at
-            for k, c in enumerate(classes) for p in (_files(at / c) if (at / c).is_dir() else [])]
+    todo = [
+        (p, k, split)
+        for split, at in (("train", train_root), ("valid", valid_root))
+        if at
+        for k, c in enumerate(classes)
+        for p in (_files(at / c) if (at / c).is_dir() else [])
+    ]
     shorts = {"train": short, "valid": valid_short or short}
     good: dict[tuple[str, int], list] = {}
     problems = []
-    parts = [todo[k:k + 16] for k in range(0, len(todo), 16)]
+    parts = [todo[k : k + 16] for k in range(0, len(todo), 16)]
     look = lambda part: [_check_file(path, shorts[split], pictures) for path, _, split in part]
-    with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar(total=len(todo), desc="checking pictures", show=progress) as bar:
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress_bar(total=len(todo), desc="checking pictures", show=progress) as bar,
+    ):
         for part, answers in zip(parts, pool.map(look, parts)):
             bar.update(len(part))
             for (path, label, split), (found, reason) in zip(part, answers):
@@ -178,20 +209,34 @@ def check_folder(root: str | os.PathLike, valid: float = 0.2, seed: int = 0, sho
     for (split, label), found in good.items():
         rng = np.random.default_rng([seed, label])
         apart = set() if valid_root else _split_class(found, valid, rng)
-        items += [Item(p, label, "valid" if k in apart else split, w, h, d) for k, (p, w, h, d) in enumerate(found)]
+        items += [
+            Item(p, label, "valid" if k in apart else split, w, h, d) for k, (p, w, h, d) in enumerate(found)
+        ]
     errors = _class_errors(train_root, valid_root, classes) or _picture_errors(root, items, classes, problems)
-    return FolderReport(str(root), classes, tuple(items), tuple(problems), _warnings(items, classes), tuple(errors))
+    return FolderReport(
+        str(root), classes, tuple(items), tuple(problems), _warnings(items, classes), tuple(errors)
+    )
 
 # %% ../../nbs/api/2_images/01_folders.ipynb #a51a18d6
 def _class_errors(train_root: Path, valid_root: Path | None, classes) -> list[str]:
     "What is wrong with the class folders: fewer than two, or some that only validation has."
     if len(classes) < 2:
         found = f"only the folder {classes[0]!r}" if classes else "no folders"
-        hint = f"; or did you mean {train_root / classes[0]}?" if classes and _folders(train_root / classes[0]) else ""
+        hint = (
+            f"; or did you mean {train_root / classes[0]}?"
+            if classes and _folders(train_root / classes[0])
+            else ""
+        )
         return [f"{train_root} has {found}: at least two classes are needed, each a folder of pictures{hint}"]
     extra = sorted(set(_folders(valid_root)) - set(classes)) if valid_root else []
-    return [f"{valid_root} has classes that {train_root.name} does not have: {', '.join(extra[:5])}; a "
-            f"network cannot learn what it never sees. Add them to {train_root.name}, or take them away"] if extra else []
+    return (
+        [
+            f"{valid_root} has classes that {train_root.name} does not have: {', '.join(extra[:5])}; a "
+            f"network cannot learn what it never sees. Add them to {train_root.name}, or take them away"
+        ]
+        if extra
+        else []
+    )
 
 # %% ../../nbs/api/2_images/01_folders.ipynb #4a53860c
 def _picture_errors(root: Path, items, classes, problems) -> list[str]:
@@ -200,11 +245,15 @@ def _picture_errors(root: Path, items, classes, problems) -> list[str]:
     empty = [c for k, c in enumerate(classes) if k not in seen]
     if empty:
         why = f" ({len(problems)} files were left out: first {': '.join(problems[0])})" if problems else ""
-        return [f"no usable training pictures of {', '.join(map(repr, empty[:5]))}{why}: add pictures, or "
-                "remove the folder"]
+        return [
+            f"no usable training pictures of {', '.join(map(repr, empty[:5]))}{why}: add pictures, or "
+            "remove the folder"
+        ]
     if not any(i.split == "valid" for i in items):
-        return [f"{root} leaves no pictures for validation: {len(items)} in all are too few; two of each "
-                "class are the least"]
+        return [
+            f"{root} leaves no pictures for validation: {len(items)} in all are too few; two of each "
+            "class are the least"
+        ]
     return []
 
 # %% ../../nbs/api/2_images/01_folders.ipynb #f4d36b0a
@@ -215,8 +264,10 @@ def _warnings(items, classes) -> tuple[str, ...]:
     shared = {i.digest for i in train} & {i.digest for i in valid}
     if shared:
         n = sum(i.digest in shared for i in valid)
-        found.append(f"{n} validation picture{'s are' if n > 1 else ' is'} in the training part too: "
-                     "the accuracy will look better than it is")
+        found.append(
+            f"{n} validation picture{'s are' if n > 1 else ' is'} in the training part too: "
+            "the accuracy will look better than it is"
+        )
     labels: dict[str, set] = {}
     for i in items:
         labels.setdefault(i.digest, set()).add(i.label)
@@ -228,8 +279,9 @@ def _warnings(items, classes) -> tuple[str, ...]:
     n = Counter(i.label for i in train)
     if n and min(n.values()) and max(n.values()) > 10 * min(n.values()):
         few, many = min(n, key=n.get), max(n, key=n.get)
-        found.append(f"uneven classes: {n[many]} training pictures of {classes[many]}, {n[few]} of "
-                     f"{classes[few]}")
+        found.append(
+            f"uneven classes: {n[many]} training pictures of {classes[many]}, {n[few]} of {classes[few]}"
+        )
     return tuple(found)
 
 # %% ../../nbs/api/2_images/01_folders.ipynb #fb5dba14
@@ -244,5 +296,7 @@ def take_per_class(report: FolderReport, n: int, seed: int = 0) -> FolderReport:
         chosen |= {own[k] for k in order}
     kept = tuple(i for k, i in enumerate(report.items) if k in chosen or i.split != "train")
     few = [f"{found} of {name}" for name, found in report.counts("train").items() if found < n]
-    note = (f"fewer than per_class={n} training pictures of some classes: {', '.join(few[:5])}",) if few else ()
+    note = (
+        (f"fewer than per_class={n} training pictures of some classes: {', '.join(few[:5])}",) if few else ()
+    )
     return replace(report, items=kept, warnings=report.warnings + note)

@@ -28,18 +28,24 @@ from torch.nn import functional as F
 from ..basics import cache_folder, check_number, optional, write_whole
 
 # %% ../../nbs/api/2_images/00_pictures.ipynb #8f992ba4
-MAX_PIXELS = 178_956_970            # PIL's own bound against decompression bombs
+MAX_PIXELS = 178_956_970  # PIL's own bound against decompression bombs
 
 
 def _to_rgb(im):
     "Any PIL mode as RGB: transparency on white, more than 8 bits scaled to 8."
     from PIL import Image
+
     if im.mode == "RGB":
         return im
     if im.mode.startswith("I") or im.mode == "F":
         values = np.asarray(im, dtype=np.float64)
-        low, high = (0, 65535) if im.mode != "F" and 0 <= values.min() and 255 < values.max() <= 65535 else \
-            (0, 255) if 0 <= values.min() and values.max() <= 255 else (values.min(), values.max())
+        low, high = (
+            (0, 65535)
+            if im.mode != "F" and values.min() >= 0 and 255 < values.max() <= 65535
+            else (0, 255)
+            if values.min() >= 0 and values.max() <= 255
+            else (values.min(), values.max())
+        )
         return Image.fromarray(np.uint8(np.round((values - low) * (255 / (high - low))))).convert("RGB")
     if "transparency" in im.info or im.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         rgba = im.convert("RGBA")
@@ -56,7 +62,7 @@ def resize_short(picture: np.ndarray, short: int) -> np.ndarray:
     top, left = (h - ch) // 2, (w - cw) // 2
     scale = short / min(ch, cw)
     size = max(short, round(ch * scale)), max(short, round(cw * scale))
-    part = np.require(picture[top:top + ch, left:left + cw], requirements=("C", "W"))
+    part = np.require(picture[top : top + ch, left : left + cw], requirements=("C", "W"))
     if size == (ch, cw):
         return part
     batch = torch.from_numpy(part).as_strided((1, 3, ch, cw), (part.size, 1, 3 * cw, 3))  # channels_last
@@ -70,9 +76,15 @@ def _hush_pil() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # %% ../../nbs/api/2_images/00_pictures.ipynb #131d5ed9
-_TURNS = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
-          5: lambda a: a.swapaxes(0, 1), 6: lambda a: a[::-1].swapaxes(0, 1),
-          7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: a[:, ::-1].swapaxes(0, 1)}
+_TURNS = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a[::-1].swapaxes(0, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a[:, ::-1].swapaxes(0, 1),
+}
 
 
 def _decode_jpeg(data: bytes, w: int, h: int, turn: int) -> np.ndarray | None:
@@ -85,26 +97,30 @@ def _decode_jpeg(data: bytes, w: int, h: int, turn: int) -> np.ndarray | None:
         return None
     if picture is None or picture.shape != (h, w, 3):
         return None
-    return _TURNS[turn](picture).copy() if turn in _TURNS else picture       # torch takes no negative strides
+    return _TURNS[turn](picture).copy() if turn in _TURNS else picture  # torch takes no negative strides
 
 # %% ../../nbs/api/2_images/00_pictures.ipynb #514c51e2
 def _decode(data: bytes, short: int | None) -> tuple[np.ndarray, tuple[int, int]]:
     """The picture in a file's content, and its full width and height. ValueError where it is too large, PIL's
     errors else."""
     from PIL import Image, ImageOps
+
     _hush_pil()
     with Image.open(io.BytesIO(data)) as im:
         w, h = im.size
         if w * h > MAX_PIXELS:
-            raise ValueError(f"too large: {w}x{h} px are {w * h / 1e6:.0f} megapixels, the limit is "
-                             f"{MAX_PIXELS / 1e6:.0f}")
+            raise ValueError(
+                f"too large: {w}x{h} px are {w * h / 1e6:.0f} megapixels, the limit is {MAX_PIXELS / 1e6:.0f}"
+            )
         if min(w, h) < 1:
             raise ValueError(f"it has no pixels ({w}x{h})")
         if short is not None:
-            scale = 1.25 * short / min(w, h)                       # nearer, and its coarse scaling would show
+            scale = 1.25 * short / min(w, h)  # nearer, and its coarse scaling would show
             im.draft(im.mode, (max(1, round(w * scale)), max(1, round(h * scale))))
         turn = im.getexif().get(0x0112, 1)
-        sure = im.format in ("JPEG", "MPO") and im.mode == "RGB" and max(w, h) >= 8     # below, several scales give one size
+        sure = (
+            im.format in ("JPEG", "MPO") and im.mode == "RGB" and max(w, h) >= 8
+        )  # below, several scales give one size
         picture = _decode_jpeg(data, *im.size, turn) if sure else None
         if picture is None:
             picture = np.array(_to_rgb(im if turn == 1 else ImageOps.exif_transpose(im)))
@@ -116,6 +132,7 @@ def _read(path: str | os.PathLike, short: int | None) -> tuple[np.ndarray, tuple
     """The picture of a file, its full width and height, and its content's hash. ValueError says why it cannot
     be used."""
     from PIL import Image
+
     try:
         data = Path(path).read_bytes()
         if not data:
@@ -127,8 +144,17 @@ def _read(path: str | os.PathLike, short: int | None) -> tuple[np.ndarray, tuple
         raise ValueError(f"too large: {e}") from None
     except FileNotFoundError:
         raise ValueError("the file is not there (a link to nowhere?)") from None
-    except (OSError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ZeroDivisionError, MemoryError,
-            OverflowError) as e:  # what PIL's decoders raise for broken files
+    except (
+        OSError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        TypeError,
+        KeyError,
+        ZeroDivisionError,
+        MemoryError,
+        OverflowError,
+    ) as e:  # what PIL's decoders raise for broken files
         raise ValueError(f"broken: {str(e) or type(e).__name__}") from None
 
 # %% ../../nbs/api/2_images/00_pictures.ipynb #aed43f70
@@ -143,6 +169,7 @@ class Kept:
     """A decoded picture: `pixels` uint8 [h, w, 3] with a shorter side of `short` px (None while they are
     being written); of its file the content's hash (`digest`), the full `width` and `height` in px, and size
     and times of change (`identity`)."""
+
     pixels: np.ndarray | None
     short: int
     digest: str
@@ -165,6 +192,7 @@ _FORMAT = "lessonkit.pictures.2"
 
 class _Pack:
     "A pack in the making: at most `room` bytes of pixels in `folder`. OSError where that cannot be written."
+
     def __init__(self, folder: Path, root: Path, room: int):
         self.root, self.room, self.index, self.n_bytes = root, room, [], 0
         self.path = folder / f"{time.time_ns()}-{os.getpid()}.pixels"
@@ -176,8 +204,9 @@ class _Pack:
             return False
         if self.file.write(kept.pixels) != kept.pixels.nbytes:
             raise OSError("the disk is full")
-        self.index.append([name, *kept.identity, kept.digest, kept.width, kept.height, kept.short,
-                           *kept.pixels.shape[:2]])
+        self.index.append(
+            [name, *kept.identity, kept.digest, kept.width, kept.height, kept.short, *kept.pixels.shape[:2]]
+        )
         self.n_bytes += kept.pixels.nbytes + _HEADER
         return True
 
@@ -201,7 +230,7 @@ def _mapped(path: Path, index: list) -> list[tuple[str, Kept]]:
     the index says."""
     pixels, entries, at = np.asarray(np.memmap(path, np.uint8, "r")), [], 0
     for name, *identity, digest, width, height, short, h, w in index:
-        part = pixels[at:at + h * w * 3].reshape(h, w, 3)
+        part = pixels[at : at + h * w * 3].reshape(h, w, 3)
         entries.append((name, Kept(part, short, digest, width, height, tuple(identity))))
         at += h * w * 3
     if at != len(pixels):
@@ -220,8 +249,8 @@ def _read_pack(index: Path) -> list[tuple[str, Kept]]:
         raise ValueError(f"{index} is not a pack of pictures: {e}") from e
 
 # %% ../../nbs/api/2_images/00_pictures.ipynb #ac95c55a
-REUSE = 1.5                         # how much larger a picture must be to make a smaller one from it
-_PACK_BYTES = 2 ** 26  # pixels of a pack: what is decoded again, at most, after a process was killed
+REUSE = 1.5  # how much larger a picture must be to make a smaller one from it
+_PACK_BYTES = 2**26  # pixels of a pack: what is decoded again, at most, after a process was killed
 
 
 def _cache_root() -> Path:
@@ -241,6 +270,7 @@ class Pictures:
     keep nothing. A file that has changed since is decoded again. Packs are made safe by a thread of their
     own.
     """
+
     def __init__(self, root: str | os.PathLike, max_bytes: int | None = None):
         self.root, self._prefix = Path(root), os.path.join(Path(root), "")
         self.max_bytes = None if max_bytes is None else check_number("max_bytes", max_bytes, 0, whole=True)
@@ -263,23 +293,25 @@ class Pictures:
                 entries = []
             for name, kept in entries:
                 path = str(self.root / name)
-                if now.setdefault(path, _identity(path)) == kept.identity and kept.short not in self._kept.get(path, {}):
+                if now.setdefault(
+                    path, _identity(path)
+                ) == kept.identity and kept.short not in self._kept.get(path, {}):
                     self._kept.setdefault(path, {})[kept.short] = kept
                     used.add(index.stem)
         old = {index.stem for index in indexed} - used
         for file in self.folder.glob("*"):
-            with suppress(OSError):                                # another process may have been quicker
-                if file.stem in old or file.stem not in used and time.time() - file.stat().st_mtime > 3600:
+            with suppress(OSError):  # another process may have been quicker
+                if file.stem in old or (file.stem not in used and time.time() - file.stat().st_mtime > 3600):
                     file.unlink()  # what has no index may be in the making for a while
         with suppress(OSError):
-            os.utime(self.folder)                                  # used now
+            os.utime(self.folder)  # used now
 
     def get(self, path: str | os.PathLike, short: int) -> Kept:
         """The picture of a file below `root`, its shorter side `short` px. ValueError says why the file
         cannot be used."""
         path = str(path)
         sizes = self._kept.get(path, {})
-        if any(kept.pixels is None for kept in sizes.values()):    # in the growing pack
+        if any(kept.pixels is None for kept in sizes.values()):  # in the growing pack
             self.flush()
             sizes = self._kept.get(path, {})
         if short in sizes:
@@ -333,7 +365,7 @@ class Pictures:
         except (OSError, ValueError) as e:
             entries = []
             self._give_up(e)
-        for name, *_, short, h, w in pack.index:
+        for name, *_, short, _, _ in pack.index:
             self._kept[str(self.root / name)].pop(short)
         for name, kept in entries:
             self._kept[str(self.root / name)][kept.short] = kept
@@ -346,8 +378,11 @@ class Pictures:
 
     def _give_up(self, error: Exception) -> None:
         self.full = True
-        warnings.warn(f"decoded pictures cannot be kept in {self.folder} ({error}), so every epoch decodes "
-                      "them anew: set LESSONKIT_CACHE to a folder that can be written", stacklevel=2)
+        warnings.warn(
+            f"decoded pictures cannot be kept in {self.folder} ({error}), so every epoch decodes "
+            "them anew: set LESSONKIT_CACHE to a folder that can be written",
+            stacklevel=2,
+        )
 
     def _room(self) -> int:
         """Bytes that are left below the bound for one more pack, after folders used longest ago are removed
@@ -355,7 +390,9 @@ class Pictures:
         self.folder.mkdir(parents=True, exist_ok=True)
         folders = {f: _size_of(f) for f in _cache_root().iterdir() if f.is_dir()}
         used = sum(folders.values())
-        bound = (shutil.disk_usage(self.folder).free + used) // 4 if self.max_bytes is None else self.max_bytes
+        bound = (
+            (shutil.disk_usage(self.folder).free + used) // 4 if self.max_bytes is None else self.max_bytes
+        )
         for other in sorted(folders.keys() - {self.folder}, key=lambda f: f.stat().st_mtime):
             if used + _PACK_BYTES <= bound:
                 break
@@ -368,6 +405,7 @@ class Pictures:
 class CacheEntry:
     """The kept pictures of one folder: where that is, how many (a picture in two sizes is two), bytes, last
     use (s since 1970)."""
+
     root: str
     pictures: int
     n_bytes: int

@@ -23,7 +23,9 @@ def plan_matrices(plan: Plan, shapes: np.ndarray, size: int) -> np.ndarray:
     and width of each source, [n, 2]."""
     h, w = np.asarray(shapes, dtype=np.float64).T
     half = np.minimum(h, w) / 2
-    crop = half * np.sqrt(np.abs(np.linalg.det(plan.matrix[:, :2, :2])))       # half a side of the crop, without its tilt
+    crop = half * np.sqrt(
+        np.abs(np.linalg.det(plan.matrix[:, :2, :2]))
+    )  # half a side of the crop, without its tilt
     units = np.array([[2 / size, 0, 1 / size - 1], [0, 2 / size, 1 / size - 1], [0, 0, 1]])
     place = np.zeros((len(plan), 3, 3))
     place[:, 0, 0] = place[:, 1, 1] = half
@@ -40,8 +42,9 @@ def centre_matrices(shapes: np.ndarray, size: int) -> np.ndarray:
     small = np.flatnonzero(shapes.min(1) < size)
     if len(small):
         h, w = shapes[small[0]]
-        raise ValueError(f"a picture of {w}x{h} px has no centre crop of {size} px: resize its shorter side "
-                         "first")
+        raise ValueError(
+            f"a picture of {w}x{h} px has no centre crop of {size} px: resize its shorter side first"
+        )
     place = np.tile(np.eye(3), (len(shapes), 1, 1))
     place[:, :2, 2] = ((shapes - size) // 2)[:, ::-1]
     return place
@@ -56,6 +59,7 @@ def colour_scale(plan: Plan | None, n: int, mean, std) -> tuple[np.ndarray, np.n
 # %% ../../nbs/api/2_images/03_render.ipynb #289cb432
 class Buffers:
     "Memory for float batches, lent out as tensors and taken back when the last of their views is gone."
+
     def __init__(self, most: int = 4):
         self.most, self._kept, self._lock = most, [], threading.Lock()
 
@@ -80,6 +84,7 @@ class Buffers:
 # %% ../../nbs/api/2_images/03_render.ipynb #75a72a68
 class _Warp:
     "Resamples pictures to [size, size, 3]. With a fourth byte to each pixel OpenCV is nearly twice as fast."
+
     def __init__(self, size: int):
         self.wide, self.out = np.empty((size, size, 4), np.uint8), np.empty((size, size, 3), np.uint8)
         self.spare = np.empty(0, np.uint8)
@@ -90,21 +95,33 @@ class _Warp:
         h, w = picture.shape[:2]
         if self.spare.size < h * w * 4:
             self.spare = np.empty(h * w * 4, np.uint8)
-        source = self.spare[:h * w * 4].reshape(h, w, 4)
+        source = self.spare[: h * w * 4].reshape(h, w, 4)
         cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA, dst=source)
-        cv2.warpPerspective(source, matrix, self.out.shape[:2], dst=self.wide, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                            borderMode=cv2.BORDER_REFLECT)
+        cv2.warpPerspective(
+            source,
+            matrix,
+            self.out.shape[:2],
+            dst=self.wide,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT,
+        )
         return cv2.cvtColor(self.wide, cv2.COLOR_RGBA2RGB, dst=self.out)
 
 # %% ../../nbs/api/2_images/03_render.ipynb #de4a1a46
-def fill(out: np.ndarray, pictures: list[np.ndarray], matrices: np.ndarray | None, scale: np.ndarray, bias: np.ndarray):
+def fill(
+    out: np.ndarray,
+    pictures: list[np.ndarray],
+    matrices: np.ndarray | None,
+    scale: np.ndarray,
+    bias: np.ndarray,
+):
     """Render `pictures` into `out` [n, size, size, 3] float32; matrices: see `plan_matrices`, None for centre
     crops."""
-    n, size = out.shape[:2]
+    _n, size = out.shape[:2]
     rows = [np.tile(v, (1, size)) for v in (scale, bias)]  # whole rows: three values at a time would be slow
     if matrices is None:
         corners = centre_matrices(np.array([p.shape[:2] for p in pictures]), size)[:, :2, 2].astype(int)
-        sources = (p[y:y + size, x:x + size] for p, (x, y) in zip(pictures, corners))
+        sources = (p[y : y + size, x : x + size] for p, (x, y) in zip(pictures, corners))
     else:
         sources = map(_Warp(size), pictures, matrices)
     for values, source, scale, bias in zip(out, sources, *rows):
@@ -121,7 +138,7 @@ def pack_pixels(pictures: list[np.ndarray], pin: bool = False) -> tuple[torch.Te
     ends = shapes.prod(1).cumsum(0)
     pixels = torch.zeros(int(ends[-1]), 4, dtype=torch.uint8, pin_memory=pin)
     for p, end in zip(pictures, ends.tolist()):
-        pixels.numpy()[end - p.shape[0] * p.shape[1]:end, :3] = p.reshape(-1, 3)
+        pixels.numpy()[end - p.shape[0] * p.shape[1] : end, :3] = p.reshape(-1, 3)
     return pixels.view(torch.int32).flatten(), torch.cat([(ends - shapes.prod(1))[:, None], shapes], 1)
 
 # %% ../../nbs/api/2_images/03_render.ipynb #d54c16d7
@@ -131,8 +148,14 @@ def _mirror(x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
     return (torch.minimum(x, 2 * n - x) - 0.5).clamp_min(0).minimum(n - 1)
 
 # %% ../../nbs/api/2_images/03_render.ipynb #1d0a9e98
-def sample(pixels: torch.Tensor, table: torch.Tensor, matrices: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor,
-           size: int) -> torch.Tensor:
+def sample(
+    pixels: torch.Tensor,
+    table: torch.Tensor,
+    matrices: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor,
+    size: int,
+) -> torch.Tensor:
     """Render a batch [n, 3, size, size] float32 (in channels_last) by bilinear sampling, all on the device of
     `pixels`.
 
@@ -155,8 +178,14 @@ def sample(pixels: torch.Tensor, table: torch.Tensor, matrices: torch.Tensor, sc
     return (out * scale.view(n, 1, 1, 3) + bias.view(n, 1, 1, 3)).permute(0, 3, 1, 2)
 
 # %% ../../nbs/api/2_images/03_render.ipynb #37500978
-def render(pictures: list[np.ndarray], plan: Plan | None, size: int, mean=(0, 0, 0), std=(1, 1, 1),
-           buffers: Buffers | None = None) -> torch.Tensor:
+def render(
+    pictures: list[np.ndarray],
+    plan: Plan | None,
+    size: int,
+    mean=(0, 0, 0),
+    std=(1, 1, 1),
+    buffers: Buffers | None = None,
+) -> torch.Tensor:
     """Pictures (uint8 arrays [height, width, 3] of any size) as a batch [n, 3, size, size], float32,
     transformed as `plan` says (None: the centre crops) and normalised with `mean` and `std` (of the 0..1
     scale). What a rotation uncovers is mirrored in. buffers: where the batch's memory comes from."""
@@ -164,7 +193,9 @@ def render(pictures: list[np.ndarray], plan: Plan | None, size: int, mean=(0, 0,
     scale, bias = colour_scale(plan, len(pictures), mean, std)
     matrices = None if plan is None else plan_matrices(plan, shapes, size)
     if matrices is not None and not optional("cv2"):
-        return sample(*pack_pixels(pictures), *map(torch.from_numpy, (matrices.astype(np.float32), scale, bias)), size)
+        return sample(
+            *pack_pixels(pictures), *map(torch.from_numpy, (matrices.astype(np.float32), scale, bias)), size
+        )
     out = (buffers or Buffers(1)).take(len(pictures), size)
     fill(out.numpy(), pictures, matrices, scale, bias)
     return out.permute(0, 3, 1, 2)

@@ -41,7 +41,9 @@ def lesson_folder() -> Path:
 # %% ../../nbs/api/8_lab/00_copy.ipynb #7fc57046
 def read_lessons() -> dict[str, bytes]:
     "The lessons by file name, without outputs."
-    return {path.name: _without_outputs(path.read_bytes()) for path in sorted(lesson_folder().glob("*.ipynb"))}
+    return {
+        path.name: _without_outputs(path.read_bytes()) for path in sorted(lesson_folder().glob("*.ipynb"))
+    }
 
 # %% ../../nbs/api/8_lab/00_copy.ipynb #2fa88c48
 _KEPT = ".lessonkit.json"
@@ -67,8 +69,9 @@ def _beside(path: Path) -> Path:
     return next(p for p in names if not p.exists())
 
 # %% ../../nbs/api/8_lab/00_copy.ipynb #8a6d5cce
-def copy_lessons(folder: str | os.PathLike, update: bool = False,
-                 lessons: Mapping[str, bytes] | None = None) -> list[str]:
+def copy_lessons(
+    folder: str | os.PathLike, update: bool = False, lessons: Mapping[str, bytes] | None = None
+) -> list[str]:
     """Copy the lessons into a folder and say, a line each, what was done. A file that is there stays as it
     is.
 
@@ -100,7 +103,7 @@ def copy_lessons(folder: str | os.PathLike, update: bool = False,
 def lab_command(folder: str | os.PathLike, extra: list[str]) -> list[str]:
     "The command that opens JupyterLab at the first lesson, on this machine alone unless `extra` has an --ip."
     here = [] if any(e.startswith(("--ip", "--ServerApp.ip")) for e in extra) else ["--ip=127.0.0.1"]
-    first = f"--LabApp.default_url=/lab/tree/{FIRST}"                  # also in the address that it prints
+    first = f"--LabApp.default_url=/lab/tree/{FIRST}"  # also in the address that it prints
     return [sys.executable, "-m", "jupyterlab", str(Path(folder).resolve()), first, *here, *extra]
 
 # %% ../../nbs/api/8_lab/00_copy.ipynb #58075f1f

@@ -26,10 +26,15 @@ from .tasks_06 import TASKS as TASKS_06
 from .tasks_07 import TASKS as TASKS_07
 
 # %% ../../nbs/api/8_lab/09_exercises.ipynb #5c59f59b
-_COLORS = {"question": "#1a73c8", "right": "#118a5e", "again": "#d55e00", "hint": "#b8860b",
-           "solution": "#8a63b8"}
-_BOX = """<div role="{role}" style="border-left:5px solid {color};padding:4px 12px;margin:4px 0;max-width:680px;
-line-height:1.5"><strong>{title}</strong> {text}</div>"""
+_COLORS = {
+    "question": "#1a73c8",
+    "right": "#118a5e",
+    "again": "#d55e00",
+    "hint": "#b8860b",
+    "solution": "#8a63b8",
+}
+_BOX = """<div role="{role}" style="border-left:5px solid {color};padding:4px 12px;margin:4px 0;
+max-width:680px;line-height:1.5"><strong>{title}</strong> {text}</div>"""
 _CODE = '<pre style="margin:4px 0;white-space:pre-wrap">{}</pre>'
 
 
@@ -41,6 +46,7 @@ def _to_html(text: str) -> str:
 @dataclass(frozen=True, repr=False)
 class Note:
     "Something said about an exercise; kind: question, right, again, hint or solution; code: lines of Python."
+
     kind: str
     title: str
     text: str
@@ -80,7 +86,7 @@ def _note_progress(id: str, **counts) -> str:
     try:
         kept = _read_progress()
         mine = {"tries": 0, "hints": 0, "solved": False, "solution": False} | kept.get(id, {})
-        for name, value in counts.items():                         # numbers add up, what is true stays true
+        for name, value in counts.items():  # numbers add up, what is true stays true
             mine[name] = mine[name] or value if isinstance(value, bool) else mine[name] + value
         write_whole(PROGRESS, kept | {id: mine})
         return ""
@@ -90,6 +96,7 @@ def _note_progress(id: str, **counts) -> str:
 # %% ../../nbs/api/8_lab/09_exercises.ipynb #8735c8b1
 class Given(SimpleNamespace):
     "What an exercise is about. It shows names alone: answers may be among the values."
+
     def __repr__(self):
         return f"Given({', '.join(vars(self))})"
 
@@ -99,6 +106,7 @@ class Exercise:
 
     ValueError: no such exercise; something that it needs was not handed in.
     """
+
     def __init__(self, id: str, **given):
         if id not in TASKS:
             raise ValueError(f"exercise {id!r}: there are {', '.join(TASKS)}")
@@ -118,8 +126,9 @@ class Exercise:
     def check(self, answer=...) -> Note:
         "Look at an answer: right, or what to look at again. `...` is no answer yet."
         if answer is ...:
-            return Note("again", "No answer yet.", "Put yours in place of the three dots and run the cell "
-                                                   "again.")
+            return Note(
+                "again", "No answer yet.", "Put yours in place of the three dots and run the cell again."
+            )
         try:
             text = self.task.check(answer, self.given)
         except Again as e:
@@ -147,6 +156,7 @@ def exercise(id: str, **given) -> Exercise:
     shell = sys.modules.get("IPython")
     if shell and shell.get_ipython():
         from IPython.display import display
+
         display(ex.question)
     else:
         print(ex.question)
@@ -157,6 +167,7 @@ def exercise(id: str, **given) -> Exercise:
 class Progress:
     """Which exercises are solved: kept: exercise -> tries, hints, solved, solution. A lesson not yet begun is
     one line."""
+
     kept: dict[str, dict]
 
     def _row(self, id: str) -> tuple[str, str, str]:

@@ -15,14 +15,23 @@ from pathlib import Path
 
 from ..basics import write_whole
 from .copy import lesson_folder
-from ..widgets import (AugmentPreview, Bet, LRPicker, LayerGroups, Replay, ScheduleExplorer,
-                               TrainMonitor)
+from lessonkit.widgets import (
+    AugmentPreview,
+    Bet,
+    LayerGroups,
+    LRPicker,
+    Replay,
+    ScheduleExplorer,
+    TrainMonitor,
+)
 from ..widgets.base import page_html
 
 # %% ../../nbs/api/8_lab/10_pages.ipynb #8b0555a5
-WIDGET = "application/vnd.lessonkit.widget+json"                   # kind: one of these, and its state
-KINDS = {kind.__name__: kind for kind in (AugmentPreview, Bet, LayerGroups, LRPicker, Replay, ScheduleExplorer,
-                                          TrainMonitor)}
+WIDGET = "application/vnd.lessonkit.widget+json"  # kind: one of these, and its state
+KINDS = {
+    kind.__name__: kind
+    for kind in (AugmentPreview, Bet, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor)
+}
 
 
 def _put_widgets(nb, kept: dict[str, list[dict]]) -> None:
@@ -52,15 +61,21 @@ def _title(source: str) -> str:
 def _colours(style: str) -> str:
     "Pygments' style sheet for code on a page."
     from pygments.formatters import HtmlFormatter
+
     return HtmlFormatter(style=style).get_style_defs(".highlight")
 
 # %% ../../nbs/api/8_lab/10_pages.ipynb #8990750b
 def _frame(title: str, body: str, places: list[dict]) -> bytes:
     "A whole page. places: where its links lead, each a file and a label."
     from jinja2 import Template
+
     page = Template((files("lessonkit") / "static" / "lesson.html").read_text(encoding="utf-8")).render(
-        title=html.escape(title), body=body, places=places, highlight=_colours("default"),
-        highlight_dark=_colours("github-dark"))
+        title=html.escape(title),
+        body=body,
+        places=places,
+        highlight=_colours("default"),
+        highlight_dark=_colours("github-dark"),
+    )
     return page.encode()
 
 # %% ../../nbs/api/8_lab/10_pages.ipynb #656c7668
@@ -68,6 +83,7 @@ def lesson_body(path: str | os.PathLike) -> str:
     "A stored lesson as HTML, with the widgets that are kept beside it."
     import nbformat
     from nbconvert import HTMLExporter
+
     nb, beside = nbformat.read(path, 4), Path(path).with_suffix(".json")
     _put_widgets(nb, json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {})
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
@@ -93,11 +109,15 @@ def write_pages(folder: str | os.PathLike) -> Path:
     files = [{"file": f"{path.stem}.html", "label": title} for path, (title, _) in zip(paths, heads)]
     every = {"file": "index.html", "label": "All lessons"}
     for k, path in enumerate(paths):
-        places = [*files[max(0, k - 1):k], every, *files[k + 1:k + 2]]
+        places = [*files[max(0, k - 1) : k], every, *files[k + 1 : k + 2]]
         write_whole(folder / files[k]["file"], _frame(heads[k][0], lesson_body(path), places))
-    rows = [f'<li><a href="{f["file"]}">{html.escape(title)}</a><p>{html.escape(summary)}</p></li>'
-            for f, (title, summary) in zip(files, heads)]
-    body = ("<h1>lessonkit: the lessons</h1><p>To read as they are. To work through them, to bet and to "
-            f'train: <code>lessonkit lab</code>.</p><ol class="lessons">{"".join(rows)}</ol>')
+    rows = [
+        f'<li><a href="{f["file"]}">{html.escape(title)}</a><p>{html.escape(summary)}</p></li>'
+        for f, (title, summary) in zip(files, heads)
+    ]
+    body = (
+        "<h1>lessonkit: the lessons</h1><p>To read as they are. To work through them, to bet and to "
+        f'train: <code>lessonkit lab</code>.</p><ol class="lessons">{"".join(rows)}</ol>'
+    )
     write_whole(folder / "index.html", _frame("lessonkit: the lessons", body, []))
     return folder / "index.html"

@@ -28,6 +28,7 @@ class Task:
     last; solution: code or words; needs: names of what the question is about, which the reader hands in;
     make(given): further material by name, such as curves to read.
     """
+
     title: str
     question: str
     check: Callable[[object, SimpleNamespace], str]

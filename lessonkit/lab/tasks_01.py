@@ -15,8 +15,16 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .task import (Again, Task, count_updates, is_near, need_pictures, read_kind, read_name,
-                                read_number)
+from lessonkit.lab.task import (
+    Again,
+    Task,
+    count_updates,
+    is_near,
+    need_pictures,
+    read_kind,
+    read_name,
+    read_number,
+)
 from ..plot import format_lr
 from ..train.find import lr_find
 from ..train.learner import Learner
@@ -33,8 +41,10 @@ def check_ladder(answer, given) -> str:
     if is_near(answer, (_HIGH / _LOW) ** (1 / _STEPS), 5e-4):
         raise Again(f"Close, but {_STEPS} lrs have {_STEPS - 1} gaps between them.")
     if is_near(answer, (_HIGH - _LOW) / (_STEPS - 1), 0.02):
-        raise Again("That is what would be added at each step. Then all lrs but six lie above 0.1: where "
-                    "would the curve be?")
+        raise Again(
+            "That is what would be added at each step. Then all lrs but six lie above 0.1: where "
+            "would the curve be?"
+        )
     if is_near(answer, math.log10(_HIGH / _LOW), 1e-3):
         raise Again("That is how many decades the sweep covers. How much of that is one step?")
     if is_near(answer, math.log10(right), 0.02):
@@ -42,13 +52,16 @@ def check_ladder(answer, given) -> str:
     if not is_near(answer, right, 5e-4):
         near = "You are near: give three decimals, or the formula. " if is_near(answer, right, 0.01) else ""
         last = f", not {format_lr(_LOW * answer ** (_STEPS - 1))}" if 0 < answer < 1e3 else ""
-        raise Again(f"{near}Check it: the first lr times your factor, {_STEPS - 1} times over, must give the "
-                    f"last{last}.")
+        raise Again(
+            f"{near}Check it: the first lr times your factor, {_STEPS - 1} times over, must give the "
+            f"last{last}."
+        )
     return f"Yes: each lr is {100 * (right - 1):.0f}% above the one before, everywhere on the ladder."
 
 # %% ../../nbs/api/8_lab/02_tasks_01.ipynb #a45d10fc
 class _Shuffled:
     "A loader whose labels are mixed anew in each batch: nothing can be learnt from them."
+
     def __init__(self, dl, seed: int = 0):
         self.dl, self.generator = dl, torch.Generator().manual_seed(seed)
 
@@ -71,7 +84,7 @@ def make_curves(given) -> dict:
     return {"curves": dict(zip("ABC", curves))}
 
 # %% ../../nbs/api/8_lab/02_tasks_01.ipynb #2888044d
-_BEGUN, _FLOOR = 0.3, 0.97           # parts of the fall
+_BEGUN, _FLOOR = 0.3, 0.97  # parts of the fall
 
 
 def _done(found: LRFind, lr: float) -> float:
@@ -85,8 +98,10 @@ def check_pick(name: str, lr, found: LRFind) -> None:
     "One lr for one curve. Again: it breaks there, or nothing happens there yet, or there is no answer."
     if not found.falls:
         if lr is not None:
-            raise Again(f"{name}: does this curve fall at all, by more than its own noise? An lr for it "
-                        "would be a guess.")
+            raise Again(
+                f"{name}: does this curve fall at all, by more than its own noise? An lr for it "
+                "would be a guess."
+            )
         return
     if lr is None:
         raise Again(f"{name}: this curve does fall. Where?")
@@ -96,11 +111,15 @@ def check_pick(name: str, lr, found: LRFind) -> None:
     lowest, done = found.lrs[found.smoothed.index(min(found.smoothed))], _done(found, lr)
     if lr > 1.2 * found.lr and (lr >= lowest or done > _FLOOR):
         where = "beyond the lowest point" if lr > lowest else "near the floor"
-        raise Again(f"{name}: {format_lr(lr)} is {where}. The loss has stopped falling there, so an update "
-                    "gains little, if it does not break what was learnt.")
+        raise Again(
+            f"{name}: {format_lr(lr)} is {where}. The loss has stopped falling there, so an update "
+            "gains little, if it does not break what was learnt."
+        )
     if lr < found.lr / 1.2 and done < _BEGUN:
-        raise Again(f"{name}: at {format_lr(lr)} the loss has hardly begun to fall. It would work, in many "
-                    "times the time.")
+        raise Again(
+            f"{name}: at {format_lr(lr)} the loss has hardly begun to fall. It would work, in many "
+            "times the time."
+        )
 
 # %% ../../nbs/api/8_lab/02_tasks_01.ipynb #62025409
 def check_picks(answer, given) -> str:
@@ -129,18 +148,26 @@ def check_repaired(found, given) -> str:
     chance = math.log(len(given.data.classes))
     start = sum(found.losses[:5]) / len(found.losses[:5])
     if start < 0.7 * chance and found.lrs[0] > 1e-4:
-        raise Again(f"The sweep begins at {format_lr(found.lrs[0])}, where the loss has fallen after a few "
-                    "updates: begin lower, where nothing moves yet.")
+        raise Again(
+            f"The sweep begins at {format_lr(found.lrs[0])}, where the loss has fallen after a few "
+            "updates: begin lower, where nothing moves yet."
+        )
     if start < 0.7 * chance:
-        raise Again(f"The sweep starts at a loss of {start:.2f}. A head that knows nothing of "
-                    f"{len(given.data.classes)} classes starts near {chance:.2f}: what happened to this "
-                    "network before?")
+        raise Again(
+            f"The sweep starts at a loss of {start:.2f}. A head that knows nothing of "
+            f"{len(given.data.classes)} classes starts near {chance:.2f}: what happened to this "
+            "network before?"
+        )
     if found.n_steps < 40:
-        raise Again(f"{found.n_steps} steps are few: each lr is {(found.lrs[1] / found.lrs[0]):.1f} times "
-                    "the one before, and the noise of a single batch decides.")
+        raise Again(
+            f"{found.n_steps} steps are few: each lr is {(found.lrs[1] / found.lrs[0]):.1f} times "
+            "the one before, and the noise of a single batch decides."
+        )
     if found.stopped == "done" and _still_falls(found):
-        raise Again(f"The sweep ends at {format_lr(found.lrs[-1])}, where the loss still falls. How far "
-                    "could it have gone on?")
+        raise Again(
+            f"The sweep ends at {format_lr(found.lrs[-1])}, where the loss still falls. How far "
+            "could it have gone on?"
+        )
     if not found.falls:
         raise Again("Better, but this curve does not fall by more than its noise: look at it (found.plot()).")
     lr = format_lr(found.lr)
@@ -155,18 +182,22 @@ def make_suspects(given) -> dict:
     mixed = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(3)).to(labels.device)]
     wrong = list(zip([xb for xb, _ in batches], mixed.split([len(yb) for _, yb in batches])))
     pair = [Learner((dl, learn.valid_dl), n_classes=len(learn.data.classes)) for dl in (batches, wrong)]
-    names = random.SystemRandom().sample("AB", 2)                  # leaves the reader's generators alone
+    names = random.SystemRandom().sample("AB", 2)  # leaves the reader's generators alone
     return {"suspects": dict(sorted(zip(names, pair))), "mixed": names[1]}
 
 # %% ../../nbs/api/8_lab/02_tasks_01.ipynb #525831f6
 def check_suspect(answer, given) -> str:
     "Which learner has the mixed labels."
     if read_name(answer, given.suspects, '"A" or "B"') != given.mixed:
-        raise Again("Not that one. Both training curves fall, that is the trap: what can a network not learn "
-                    "by heart? Train both for a few updates and compare the accuracy on the validation part.")
+        raise Again(
+            "Not that one. Both training curves fall, that is the trap: what can a network not learn "
+            "by heart? Train both for a few updates and compare the accuracy on the validation part."
+        )
     if not all(suspect.history.losses for suspect in given.suspects.values()):
-        raise Again("A coin would be right half of the time, and the curves cannot tell. What can? Find out, "
-                    "then answer again.")
+        raise Again(
+            "A coin would be right half of the time, and the curves cannot tell. What can? Find out, "
+            "then answer again."
+        )
     return "Yes. A curve that falls says that something can be learnt, not that it is worth learning."
 
 # %% ../../nbs/api/8_lab/02_tasks_01.ipynb #94168ddd
@@ -179,15 +210,21 @@ def _check_deal(learn: Learner) -> None:
     losses, data = learn.history.losses, learn.data
     count_updates(learn)
     if len(losses) > _BUDGET:
-        raise Again(f"Its last run took {len(losses)} updates; the budget is {_BUDGET}. How many batches are "
-                    "in an epoch?")
+        raise Again(
+            f"Its last run took {len(losses)} updates; the budget is {_BUDGET}. How many batches are "
+            "in an epoch?"
+        )
     need_pictures(learn, "the deal is `sample:side_on`, 16 of each of 6 classes")
     if len(data.items("train")) > 16 * _CLASSES or data.size > _SIZE:
-        raise Again(f"{len(data.items('train'))} training pictures of {data.size} px: the deal is 16 of each "
-                    f"of {_CLASSES} classes, of {_SIZE} px at most.")
+        raise Again(
+            f"{len(data.items('train'))} training pictures of {data.size} px: the deal is 16 of each "
+            f"of {_CLASSES} classes, of {_SIZE} px at most."
+        )
     if losses[0] < 0.7 * math.log(_CLASSES):
-        raise Again(f"Its last run starts at a loss of {losses[0]:.2f}, where a new head guesses at "
-                    f"{math.log(_CLASSES):.2f}: it was trained before, and those updates count, too.")
+        raise Again(
+            f"Its last run starts at a loss of {losses[0]:.2f}, where a new head guesses at "
+            f"{math.log(_CLASSES):.2f}: it was trained before, and those updates count, too."
+        )
 
 # %% ../../nbs/api/8_lab/02_tasks_01.ipynb #d3ffeed0
 def check_twelve(learn, given) -> str:
@@ -199,10 +236,12 @@ def check_twelve(learn, given) -> str:
     said = f"A validation loss of {loss:.3f}, accuracy {now['accuracy']:.3f}, after {used} updates"
     if not loss <= _GOAL:
         top = format_lr(max(lrs[-1] for lrs in learn.history.lrs))
-        why = (f"Your highest lr was {top}: what does the curve say about that? And does the schedule fall "
-               "to zero?"
-               if learn.size >= 0.75 * _SIZE else
-               f"At {learn.size} px the lr is not what holds it up: what is left of such small pictures?")
+        why = (
+            f"Your highest lr was {top}: what does the curve say about that? And does the schedule fall "
+            "to zero?"
+            if learn.size >= 0.75 * _SIZE
+            else f"At {learn.size} px the lr is not what holds it up: what is left of such small pictures?"
+        )
         raise Again(f"{said}; the goal is {_GOAL}. {why}")
     return f"{said}. A tenth of this lr does not get there, nor ten times of it: try both."
 
@@ -213,59 +252,78 @@ TASKS = {
         "A sweep goes from 1e-5 to 1 in 60 updates, by the same factor from each lr to the next. What is "
         "that factor, to three decimals?",
         check_ladder,
-        ("The lrs are 1e-5, 1e-5 f, 1e-5 f f, ... and the last is 1.",
-         "How often is f multiplied from the first to the sixtieth?",
-         "f to the power of 59 is 1 / 1e-5."),
-        "(1 / 1e-5) ** (1 / 59)"),
+        (
+            "The lrs are 1e-5, 1e-5 f, 1e-5 f f, ... and the last is 1.",
+            "How often is f multiplied from the first to the sixtieth?",
+            "f to the power of 59 is 1 / 1e-5.",
+        ),
+        "(1 / 1e-5) ** (1 / 59)",
+    ),
     "01.2": Task(
         "Three curves",
         "`ex2.given.curves` holds three sweeps, A, B and C, of networks and labels that you are not told of. "
         "The next cell draws them. Give a learning rate for each, or None for a curve that has no answer: "
         '`ex2.check({"A": ..., "B": ..., "C": ...})`.',
         check_picks,
-        ("First ask of each whether it falls at all.",
-         "Then look for the steep part: the lr lies towards its foot, where it ends, well before the lowest "
-         "point.",
-         "`ex2.given.curves[\"A\"].suggestions` says what the four rules make of a curve; it is empty for "
-         "one that does not fall."),
+        (
+            "First ask of each whether it falls at all.",
+            "Then look for the steep part: the lr lies towards its foot, where it ends, well before "
+            "the lowest "
+            "point.",
+            '`ex2.given.curves["A"].suggestions` says what the four rules make of a curve; it is empty for '
+            "one that does not fall.",
+        ),
         "{name: found.lr if found.falls else None for name, found in ex2.given.curves.items()}",
-        ("data",), make_curves),
+        ("data",),
+        make_curves,
+    ),
     "01.3": Task(
         "A sweep to repair",
         "Asked for is an lr for a new head. The sweep below runs, and what it returns is worth nothing: "
         "there are three mistakes in it. Repair them and hand in what `find` returns.",
         check_repaired,
-        ("What does the network know already when the sweep begins?",
-         "How far apart are neighbouring lrs, and where does the sweep end?",
-         "A new learner, no `fit` before, and the finder's own range and number of steps."),
+        (
+            "What does the network know already when the sweep begins?",
+            "How far apart are neighbouring lrs, and where does the sweep end?",
+            "A new learner, no `fit` before, and the finder's own range and number of steps.",
+        ),
         "learn3 = Learner(data)\n"
         "fixed = learn3.find()        # from 1e-7 to 10 in 100 steps, on a head that is new",
-        ("data", "found")),
+        ("data", "found"),
+    ),
     "01.4": Task(
         "Labels not to trust",
         "`ex4.given.suspects` holds two learners, A and B, on the same pictures, but the labels that one of "
         "them learns from were mixed, once and for all. Sweep both "
-        "(`ex4.given.suspects[\"A\"].find().plot()`): both curves fall, so they do not decide "
+        '(`ex4.given.suspects["A"].find().plot()`): both curves fall, so they do not decide '
         "it. What does? Train both a little before you decide. Give the name of the learner with the mixed "
         "labels.",
         check_suspect,
-        ("A network with 1,280 features can learn 96 labels by heart, right or wrong.",
-         "Pictures that are not trained on tell, and their labels are right in both.",
-         "`fit(sgdr(1, 2), lr=2e-3)` on each of them: compare the accuracies."),
+        (
+            "A network with 1,280 features can learn 96 labels by heart, right or wrong.",
+            "Pictures that are not trained on tell, and their labels are right in both.",
+            "`fit(sgdr(1, 2), lr=2e-3)` on each of them: compare the accuracies.",
+        ),
         "for name, suspect in ex4.given.suspects.items():\n"
         "    history = suspect.fit(sgdr(1, 2), lr=2e-3, progress=False)\n"
         '    print(name, history.last["accuracy"])        # the lower one',
-        ("learn",), make_suspects),
+        ("learn",),
+        make_suspects,
+    ),
     "01.5": Task(
         "Twelve updates",
         "Train a new learner on `sample:side_on`, 16 pictures of each class, of 128 px, with 12 updates in "
         "all, to a validation loss of 0.55 or less. The rest is yours: lr, batch size, schedule. Hand in the "
         "learner.",
         check_twelve,
-        ("96 pictures in batches of 16 are 6 updates an epoch: `sgdr(1, 2)` is 12 updates.",
-         "`ImageData(..., size=128, bs=16)`, and a look at this learner's own curve: other pictures, another "
-         "lr.",
-         "The finder's lr, on a head that is new."),
+        (
+            "96 pictures in batches of 16 are 6 updates an epoch: `sgdr(1, 2)` is 12 updates.",
+            "`ImageData(..., size=128, bs=16)`, and a look at this learner's own curve: other "
+            "pictures, another "
+            "lr.",
+            "The finder's lr, on a head that is new.",
+        ),
         'mine = Learner(ImageData("sample:side_on", size=128, per_class=16, bs=16, augment="none"))\n'
-        "mine.fit(sgdr(1, cycle_len=2), lr=mine.find().lr)"),
+        "mine.fit(sgdr(1, cycle_len=2), lr=mine.find().lr)",
+    ),
 }

@@ -25,16 +25,16 @@ _BATCHES = -(-_PICTURES // _BATCH)
 def check_updates(answer, given) -> str:
     "Updates of 1+2+4 epochs."
     answer = read_number(answer, "a number of updates")
-    names = {7: "That is the number of epochs. How many updates has each?",
-             7 * (_PICTURES // _BATCH): "The last batch of an epoch is a short one, and it is an update, "
-                                        "too.",
-             7 * _PICTURES / _BATCH: "A batch is whole or it is not there: an epoch has a whole number of "
-                                     "updates.",
-             6 * _BATCHES: "Each cycle is twice as long as the one before, not one epoch longer: 1, 2, and "
-                           "then?",
-             3 * _BATCHES: "Three epochs would be three cycles of the same length.",
-             4 * _BATCHES: "That is the last cycle alone.",
-             7 * _PICTURES: "That is how many pictures the network sees. An update looks at a batch of them."}
+    names = {
+        7: "That is the number of epochs. How many updates has each?",
+        7 * (_PICTURES // _BATCH): "The last batch of an epoch is a short one, and it is an update, too.",
+        7 * _PICTURES / _BATCH: "A batch is whole or it is not there: an epoch has a whole number of "
+        "updates.",
+        6 * _BATCHES: "Each cycle is twice as long as the one before, not one epoch longer: 1, 2, and then?",
+        3 * _BATCHES: "Three epochs would be three cycles of the same length.",
+        4 * _BATCHES: "That is the last cycle alone.",
+        7 * _PICTURES: "That is how many pictures the network sees. An update looks at a batch of them.",
+    }
     for wrong, text in names.items():
         if is_near(answer, wrong, 1e-4):
             raise Again(text)
@@ -54,18 +54,24 @@ def check_ends(schedule, given) -> str:
         return "It ends at 448, and at 64 and 192 before: there `fit(..., snapshots=True)` keeps the weights."
     shown = ", ".join(map(str, ends[:6])) + (", ..." if n > 6 else "")
     if schedule.shape != "cosine" or schedule.warmup:
-        raise Again(f"This one is of the shape {schedule.shape!r}, with {schedule.warmup:g} epochs of "
-                    "warm-up. What is asked for is three falls along a cosine, as sgdr makes them.")
+        raise Again(
+            f"This one is of the shape {schedule.shape!r}, with {schedule.warmup:g} epochs of "
+            "warm-up. What is asked for is three falls along a cosine, as sgdr makes them."
+        )
     if schedule.steps_per_epoch == 1 and n == 3:
-        raise Again(f"Its cycles end at {shown}: these are epochs. It does not know yet that an epoch has 64 "
-                    "updates.")
+        raise Again(
+            f"Its cycles end at {shown}: these are epochs. It does not know yet that an epoch has 64 updates."
+        )
     if n != 3:
         raise Again(f"It has {n} cycle{'s' * (n != 1)}, ending at {shown}; three are asked for.")
     if ends[-1] == _ENDS[-1]:
-        raise Again(f"It ends at 448, but its cycles end at {shown}: each should be twice as long as the one "
-                    "before.")
-    raise Again(f"Its cycles end at {shown}. 448 updates of 64 an epoch are how many epochs? Share them out "
-                "so that each cycle is twice as long as the one before.")
+        raise Again(
+            f"It ends at 448, but its cycles end at {shown}: each should be twice as long as the one before."
+        )
+    raise Again(
+        f"Its cycles end at {shown}. 448 updates of 64 an epoch are how many epochs? Share them out "
+        "so that each cycle is twice as long as the one before."
+    )
 
 # %% ../../nbs/api/8_lab/03_tasks_02.ipynb #17115cbe
 def check_run(learn, given) -> str:
@@ -74,16 +80,22 @@ def check_run(learn, given) -> str:
     count_updates(learn)
     cycles = learn.history.schedule.cycles
     if cycles != (1, 2, 4):
-        raise Again(f"Its cycles had {', '.join(f'{c:g}' for c in cycles)} epochs. sgdr takes the number of "
-                    "cycles, the length of the first, and what each next one is longer by, in this order.")
+        raise Again(
+            f"Its cycles had {', '.join(f'{c:g}' for c in cycles)} epochs. sgdr takes the number of "
+            "cycles, the length of the first, and what each next one is longer by, in this order."
+        )
     if len(learn.snapshots) != 3:
-        raise Again(f"{len(learn.snapshots)} snapshots were kept, one at the end of each cycle is asked for. "
-                    "fit has to be told.")
+        raise Again(
+            f"{len(learn.snapshots)} snapshots were kept, one at the end of each cycle is asked for. "
+            "fit has to be told."
+        )
     after, guessing = learn.validate(), math.log(len(given.data.classes))
     if after["valid_loss"] > 0.95 * guessing:
-        raise Again(f"Its validation loss is {after['valid_loss']:.2f}, where guessing has {guessing:.2f}; "
-                    f"its highest rate was {max(lrs[-1] for lrs in learn.history.lrs):.2g}. What would "
-                    "lesson 1 say about that?")
+        raise Again(
+            f"Its validation loss is {after['valid_loss']:.2f}, where guessing has {guessing:.2f}; "
+            f"its highest rate was {max(lrs[-1] for lrs in learn.history.lrs):.2g}. What would "
+            "lesson 1 say about that?"
+        )
     return f"Three cycles, three snapshots, accuracy {after['accuracy']:.2f}."
 
 # %% ../../nbs/api/8_lab/03_tasks_02.ipynb #a45c6761
@@ -100,9 +112,11 @@ def _roll(lrs: list[float], seed: int) -> list[float]:
 def make_falls(given) -> dict:
     "`curves`: losses of three runs, A, B and C; and how often the rate fell to zero in each."
     shapes = {0: [0.4] * 240, 1: sgdr(1, 240, lr_max=0.4).simulate(), 3: sgdr(3, 80, lr_max=0.4).simulate()}
-    mixed = random.SystemRandom().sample(sorted(shapes), 3)        # leaves the reader's generators alone
-    return {"curves": {name: _roll(shapes[n], k) for k, (name, n) in enumerate(zip("ABC", mixed))},
-            "falls": dict(zip("ABC", mixed))}
+    mixed = random.SystemRandom().sample(sorted(shapes), 3)  # leaves the reader's generators alone
+    return {
+        "curves": {name: _roll(shapes[n], k) for k, (name, n) in enumerate(zip("ABC", mixed))},
+        "falls": dict(zip("ABC", mixed)),
+    }
 
 # %% ../../nbs/api/8_lab/03_tasks_02.ipynb #065e5757
 def check_falls(answer, given) -> str:
@@ -126,12 +140,15 @@ def _check_terms(learn: Learner) -> None:
     "The built-in pictures, few of them, one run within the budget, snapshots kept. Again: something else."
     pictures = learn.data.items("train") if hasattr(learn.data, "items") else ()
     if "balloon" not in getattr(learn.data, "classes", ()) or len(pictures) > 192:
-        raise Again(f"Its {len(pictures)} training pictures are others: the deal is the built-in side_on "
-                    "pictures, at most 32 of each of 6 classes.")
+        raise Again(
+            f"Its {len(pictures)} training pictures are others: the deal is the built-in side_on "
+            "pictures, at most 32 of each of 6 classes."
+        )
     count_updates(learn, _BUDGET)
     if len(learn.snapshots) < 2:
-        raise Again(f"{len(learn.snapshots)} snapshots are kept in learn.snapshots; a vote needs two at "
-                    "least.")
+        raise Again(
+            f"{len(learn.snapshots)} snapshots are kept in learn.snapshots; a vote needs two at least."
+        )
 
 # %% ../../nbs/api/8_lab/03_tasks_02.ipynb #d67ba45c
 def _agreement(answers: list[Answers]) -> float:
@@ -149,11 +166,16 @@ def check_votes(learn, given) -> str:
     same = _agreement(answers)
     said = f"The best snapshot has {best:.3f}, all together {together:.3f}; two of them agree on {same:.0%}."
     if together < _GOAL:
-        raise Again(f"{said} {_GOAL} together is the least. Was the head trained first? Is the rate one that "
-                    "the network bears?")
+        raise Again(
+            f"{said} {_GOAL} together is the least. Was the head trained first? Is the rate one that "
+            "the network bears?"
+        )
     if together < best + _GAIN:
-        why = ("Voters who agree add nothing: what drives them apart?" if same > 0.85 else
-               "They differ, but the weak ones pull the best one down: what would make each of them better?")
+        why = (
+            "Voters who agree add nothing: what drives them apart?"
+            if same > 0.85
+            else "They differ, but the weak ones pull the best one down: what would make each of them better?"
+        )
         raise Again(f"{said} A point (0.01) above the best is asked for. {why}")
     return said
 
@@ -164,55 +186,71 @@ TASKS = {
         "1,000 training pictures in batches of 64, no picture left out. How many updates are three cycles of "
         "1, 2 and 4 epochs?",
         check_updates,
-        ("An epoch is once through all pictures; an update is one batch.",
-         "1,000 / 64 is 15.6: the last batch is a short one.",
-         "16 updates an epoch, 1 + 2 + 4 epochs."),
-        "16 * (1 + 2 + 4)"),
+        (
+            "An epoch is once through all pictures; an update is one batch.",
+            "1,000 / 64 is 15.6: the last batch is a short one.",
+            "16 updates an epoch, 1 + 2 + 4 epochs.",
+        ),
+        "16 * (1 + 2 + 4)",
+    ),
     "02.2": Task(
         "A schedule with an end",
         "Your epochs have 64 updates. Write the schedule of three cycles, each twice as long as the one "
         "before, whose last snapshot is made after update 448. Hand in the schedule.",
         check_ends,
-        ("448 / 64 epochs are to be shared by three cycles.",
-         "`sgdr(n_cycles, cycle_len, cycle_mult)` counts in epochs; `schedule.cycle_ends` says where they "
-         "end.",
-         "`.with_steps(64)` tells a schedule how many updates an epoch has."),
-        "sgdr(3, 1, 2).with_steps(64)"),
+        (
+            "448 / 64 epochs are to be shared by three cycles.",
+            "`sgdr(n_cycles, cycle_len, cycle_mult)` counts in epochs; `schedule.cycle_ends` says where they "
+            "end.",
+            "`.with_steps(64)` tells a schedule how many updates an epoch has.",
+        ),
+        "sgdr(3, 1, 2).with_steps(64)",
+    ),
     "02.3": Task(
         "A run to repair",
         "Meant were cycles of 1, 2 and 4 epochs with a snapshot at the end of each. There are three mistakes "
         "in it. Repair them and hand in the learner.",
         check_run,
-        ("Look at `learn3.history.schedule`: what did it run?",
-         "`snapshots=True` keeps the weights; the suggestion of `learn3.find()` is a rate that it bears.",
-         "Three cycles from one epoch on, each twice as long: `sgdr(3, 1, 2)`."),
-        "learn3 = Learner(data)\n"
-        "learn3.fit(sgdr(3, 1, 2), lr=learn3.find().lr, snapshots=True)",
-        ("data",)),
+        (
+            "Look at `learn3.history.schedule`: what did it run?",
+            "`snapshots=True` keeps the weights; the suggestion of `learn3.find()` is a rate that it bears.",
+            "Three cycles from one epoch on, each twice as long: `sgdr(3, 1, 2)`.",
+        ),
+        "learn3 = Learner(data)\nlearn3.fit(sgdr(3, 1, 2), lr=learn3.find().lr, snapshots=True)",
+        ("data",),
+    ),
     "02.4": Task(
         "Falls, read off losses",
         "`ex4.given.curves` holds the losses of three runs, A, B and C; the next cell draws them. How often "
         "did the learning rate fall to zero in each? "
         '`ex4.check({"A": ..., "B": ..., "C": ...})`.',
         check_falls,
-        ("The noise of a batch is multiplied by the rate.",
-         "Where the rate is near zero, the loss lies still near the floor.",
-         "One of the three never comes to rest, one rests once, at its end."),
+        (
+            "The noise of a batch is multiplied by the rate.",
+            "Where the rate is near zero, the loss lies still near the floor.",
+            "One of the three never comes to rest, one rests once, at its end.",
+        ),
         "`ex4.given.falls` has the numbers: a run that never rests had a constant rate, one that rests three "
         "times had two restarts.",
-        (), make_falls),
+        (),
+        make_falls,
+    ),
     "02.5": Task(
         "Snapshots that vote",
         "On `sample:side_on`, at most 32 pictures a class, fine-tune a network (its head trained before) "
         "with at most 120 updates so that its snapshots, their predictions averaged, beat the best of them "
         "by a point (0.01) and reach 0.8. Hand in the learner.",
         check_votes,
-        ("The head first, then `unfreeze`, then cycles with `snapshots=True`. How many cycles, how long?",
-         "Voters must differ and must be good: the rate drives them apart, the length of a cycle makes them "
-         "good.",
-         "Five cycles of two epochs at 2e-3, `spread_lrs(2e-3, 3, 3)`."),
+        (
+            "The head first, then `unfreeze`, then cycles with `snapshots=True`. How many cycles, how long?",
+            "Voters must differ and must be good: the rate drives them apart, the length of a cycle "
+            "makes them "
+            "good.",
+            "Five cycles of two epochs at 2e-3, `spread_lrs(2e-3, 3, 3)`.",
+        ),
         'mine = Learner(ImageData("sample:side_on", size=64, per_class=32, bs=16, augment="side_on"))\n'
         "mine.fit(sgdr(3, 1), lr=3e-3)\n"
         "mine.unfreeze()\n"
-        "mine.fit(sgdr(5, 2), lr=spread_lrs(2e-3, 3, 3), snapshots=True)"),
+        "mine.fit(sgdr(5, 2), lr=spread_lrs(2e-3, 3, 3), snapshots=True)",
+    ),
 }

@@ -26,8 +26,9 @@ def read_list(answer, n: int, what: str) -> list[float]:
     "A number for each of `n` layer groups, as floats. Again: it is something else."
     answer = read_kind(answer, list | tuple, f"a list of {n} {what}, from the input to the head")
     if len(answer) != n:
-        raise Again(f"Your list has {len(answer)} of them; the network has {n} layer groups, and each needs "
-                    "one.")
+        raise Again(
+            f"Your list has {len(answer)} of them; the network has {n} layer groups, and each needs one."
+        )
     return [read_number(value, f"a number for group {k}") for k, value in enumerate(answer)]
 
 # %% ../../nbs/api/8_lab/04_tasks_03.ipynb #101c2e42
@@ -51,15 +52,18 @@ def check_spread(answer, given) -> str:
     if _alike(lrs, right):
         return "Yes: the head's rate is the one that you say, and each earlier group has a fifth of the next."
     if _alike(lrs, right[::-1]):
-        raise Again("The right numbers the wrong way round: groups are counted from the input, so the head's "
-                    "rate stands last.")
+        raise Again(
+            "The right numbers the wrong way round: groups are counted from the input, so the head's "
+            "rate stands last."
+        )
     if _alike(lrs, spread_lrs(2e-3, 3, 3)):
         raise Again("That is a factor of 3, which `spread_lrs` takes if you name none.")
     if _alike(lrs, spread_lrs(2e-3 / 25, 3, 5)):
         raise Again("The first argument is the head's rate, not that of the first layers.")
     if _alike(lrs, spread_lrs(2e-3, 3, 25)):
-        raise Again("That is a factor of 25 from one group to the next; it should be 25 from the first to "
-                    "the last.")
+        raise Again(
+            "That is a factor of 25 from one group to the next; it should be 25 from the first to the last."
+        )
     if not is_near(lrs[-1], 2e-3):
         raise Again(f"Your head has {format_lr(lrs[-1])}; it should have 0.002.")
     raise Again("The head is right. Each group before it should have a fifth of the one that follows.")
@@ -69,15 +73,19 @@ def make_forgotten(given) -> dict:
     "`learn`: a learner after a backward pass, a group of its body left frozen; what of it has no gradient."
     learn = Learner(given.data)
     learn.unfreeze()
-    k = random.SystemRandom().randrange(len(learn.groups) - 1)     # leaves the reader's generators alone
+    k = random.SystemRandom().randrange(len(learn.groups) - 1)  # leaves the reader's generators alone
     for p in learn.groups[k].params:
         p.requires_grad_(False)
     learn.model.eval()
     xb, yb = next(iter(learn.train_dl))
     F.cross_entropy(learn.model(xb), yb).backward()
     still = [[p for p in group.params if p.grad is None] for group in learn.groups]
-    return {"learn": learn, "forgotten": k, "still": [sum(p.numel() for p in group) for group in still],
-            "tensors": [len(group) for group in still]}
+    return {
+        "learn": learn,
+        "forgotten": k,
+        "still": [sum(p.numel() for p in group) for group in still],
+        "tensors": [len(group) for group in still],
+    }
 
 # %% ../../nbs/api/8_lab/04_tasks_03.ipynb #14958d08
 def check_still(answer, given) -> str:
@@ -88,24 +96,32 @@ def check_still(answer, given) -> str:
     answer = [int(n) if n == int(n) else n for n in read_list(answer, len(still), "numbers of weights")]
     if answer == still:
         other = still[1 - given.forgotten]
-        return (f"Yes. Group {given.forgotten} was forgotten; the {other:,} of the other are its batch norm, "
-                "which stays frozen in a pretrained body.")
+        return (
+            f"Yes. Group {given.forgotten} was forgotten; the {other:,} of the other are its batch norm, "
+            "which stays frozen in a pretrained body."
+        )
     totals = [group.n_params for group in groups]
     if given.forgotten and answer == [n if k <= given.forgotten else 0 for k, n in enumerate(totals)]:
-        raise Again(f"All groups up to {given.forgotten}: `freeze_to` would do that, but here only one group "
-                    "was left out. Look at the gradients of each.")
+        raise Again(
+            f"All groups up to {given.forgotten}: `freeze_to` would do that, but here only one group "
+            "was left out. Look at the gradients of each."
+        )
     if answer == given.tensors:
         raise Again("You counted tensors. A tensor holds many weights: `p.numel()` says how many.")
     if answer == [n - s for n, s in zip(totals, still)]:
         raise Again("Those are the weights that do have a gradient.")
     if answer == [n if k == given.forgotten else 0 for k, n in enumerate(totals)]:
-        raise Again("You found the forgotten group. In the other group of the body some layers have no "
-                    "gradient either: which does lessonkit keep frozen there?")
+        raise Again(
+            "You found the forgotten group. In the other group of the body some layers have no "
+            "gradient either: which does lessonkit keep frozen there?"
+        )
     if answer == [s if k != given.forgotten else 0 for k, s in enumerate(still)]:
         raise Again("You found the batch norm, which is always frozen there. One whole group is frozen too.")
     wrong = [k for k, (a, s) in enumerate(zip(answer, still)) if a != s]
-    raise Again(f"Not right for group {', '.join(map(str, wrong))}. A weight without a gradient belongs to a "
-                "tensor `p` whose `p.grad` is None.")
+    raise Again(
+        f"Not right for group {', '.join(map(str, wrong))}. A weight without a gradient belongs to a "
+        "tensor `p` whose `p.grad` is None."
+    )
 
 # %% ../../nbs/api/8_lab/04_tasks_03.ipynb #7c08dad6
 def make_head(given) -> dict:
@@ -122,8 +138,10 @@ def _recorded(learn: Learner, given) -> tuple[float, list[float]]:
         raise Again("This learner has other pictures than the exercise: give it the same data.")
     top = [max(column) for column in zip(*lrs)]
     if len(top) < len(learn.groups):
-        raise Again(f"Its last run trained {len(top)} of {len(learn.groups)} layer groups; in the end, all "
-                    "of them are to be trained.")
+        raise Again(
+            f"Its last run trained {len(top)} of {len(learn.groups)} layer groups; in the end, all "
+            "of them are to be trained."
+        )
     return losses[0], top
 
 # %% ../../nbs/api/8_lab/04_tasks_03.ipynb #72742cd8
@@ -134,16 +152,22 @@ def check_rescued(learn, given) -> str:
         raise Again("That is the learner of the lesson. Repair the run in this cell.")
     loss, top = _recorded(learn, given)
     if top[0] > top[-1] * 1.01:
-        raise Again(f"The first layers had {format_lr(top[0])} and the head {format_lr(top[-1])}. The list "
-                    "begins at the input: who gets the highest rate?")
+        raise Again(
+            f"The first layers had {format_lr(top[0])} and the head {format_lr(top[-1])}. The list "
+            "begins at the input: who gets the highest rate?"
+        )
     chance = math.log(len(given.data.classes))
     if loss > 0.75 * chance:
-        raise Again(f"The run of all groups starts at a loss of {loss:.2f}; guessing is {chance:.2f}. What "
-                    "should a new head have done before the body was set free?")
+        raise Again(
+            f"The run of all groups starts at a loss of {loss:.2f}; guessing is {chance:.2f}. What "
+            "should a new head have done before the body was set free?"
+        )
     score = learn.validate()["accuracy"]
     if score < given.head:
-        raise Again(f"{score:.2f}, and a head alone has {given.head:.2f}: the run did harm. The late layers "
-                    f"had {format_lr(top[-2])}. What does the plot over their rate say of that?")
+        raise Again(
+            f"{score:.2f}, and a head alone has {given.head:.2f}: the run did harm. The late layers "
+            f"had {format_lr(top[-2])}. What does the plot over their rate say of that?"
+        )
     return f"Repaired: {score:.2f}, where the head alone has {given.head:.2f}."
 
 # %% ../../nbs/api/8_lab/04_tasks_03.ipynb #2fbd28c4
@@ -157,8 +181,10 @@ def _read_runs(runs) -> dict[float, dict[float, float]]:
             return grid
     except (AttributeError, TypeError, ValueError, IndexError, KeyError):
         pass
-    raise Again('`runs` is not what the lesson made of it: run its cells again, then exercise("03.4", '
-                'runs=runs["side on"]).')
+    raise Again(
+        '`runs` is not what the lesson made of it: run its cells again, then exercise("03.4", '
+        'runs=runs["side on"]).'
+    )
 
 # %% ../../nbs/api/8_lab/04_tasks_03.ipynb #91c20267
 def _check_late(factor: float, answer: float, accuracies: dict[float, float]) -> None:
@@ -168,16 +194,20 @@ def _check_late(factor: float, answer: float, accuracies: dict[float, float]) ->
     if any(is_near(answer, lr / factor, 0.05) for lr in best):
         return
     if any(is_near(answer, lr, 0.05) for lr in best):
-        raise Again(f"Factor {factor:g}: that is the head's rate in the best run. What had the group before "
-                    "it?")
-    if any(is_near(answer, lr / factor ** 2, 0.05) for lr in best):
+        raise Again(
+            f"Factor {factor:g}: that is the head's rate in the best run. What had the group before it?"
+        )
+    if any(is_near(answer, lr / factor**2, 0.05) for lr in best):
         raise Again(f"Factor {factor:g}: that is the rate of the first layers in the best run.")
     for lr, accuracy in accuracies.items():
         if is_near(answer, lr / factor, 0.05):
-            raise Again(f"Factor {factor:g}: the run with that rate ended at {accuracy:.2f}. There is a "
-                        "better one.")
-    raise Again(f"Factor {factor:g}: no run had that rate in its late group. It is the head's rate divided "
-                "by the factor.")
+            raise Again(
+                f"Factor {factor:g}: the run with that rate ended at {accuracy:.2f}. There is a better one."
+            )
+    raise Again(
+        f"Factor {factor:g}: no run had that rate in its late group. It is the head's rate divided "
+        "by the factor."
+    )
 
 # %% ../../nbs/api/8_lab/04_tasks_03.ipynb #fbd1d712
 def check_late(answer, given) -> str:
@@ -191,8 +221,10 @@ def check_late(answer, given) -> str:
         _check_late(factor, mine[factor], accuracies)
     heads = [lr * factor for factor, lr in mine.items()]
     late, head = (max(lrs) / min(lrs) for lrs in (mine.values(), heads))
-    return (f"Yes. In the best runs the late group's rates span a factor of {late:.1f}, the head's "
-            f"{head:.1f}. Each factor had late rates ten times apart to choose from.")
+    return (
+        f"Yes. In the best runs the late group's rates span a factor of {late:.1f}, the head's "
+        f"{head:.1f}. Each factor had late rates ten times apart to choose from."
+    )
 
 # %% ../../nbs/api/8_lab/04_tasks_03.ipynb #d6eb3026
 _EPOCHS, _GOAL = 6, 0.75
@@ -223,11 +255,15 @@ def check_own(answer, given) -> str:
     if score >= _GOAL:
         said = f"Your score is {score:.3f}; the head alone has {given.head:.3f}"
         if _alike(lrs, [late] * 3):
-            return (f"{said}. All three are alike, so the body's rate did it: does a higher one for the head "
-                    "add to it?")
+            return (
+                f"{said}. All three are alike, so the body's rate did it: does a higher one for the head "
+                "add to it?"
+            )
         one = _score([late] * 3, given.start)
-        return (f"{said}, your late layers' rate for all three {one:.3f}. With luck of some 0.1 in "
-                "each: which of your numbers made it?")
+        return (
+            f"{said}, your late layers' rate for all three {one:.3f}. With luck of some 0.1 in "
+            "each: which of your numbers made it?"
+        )
     if late > 6e-4:
         why = f"The late layers had {format_lr(late)}. At which rate did they break in your runs?"
     elif first > 1.5e-3:
@@ -235,8 +271,10 @@ def check_own(answer, given) -> str:
     elif late < 2e-4:
         why = f"Little was broken and little learnt: the late layers had {format_lr(late)}."
     elif first < 6e-4:
-        why = (f"The late layers are well placed. The first had {format_lr(first)}: where was their cliff, "
-               "and how far below it do you stand?")
+        why = (
+            f"The late layers are well placed. The first had {format_lr(first)}: where was their cliff, "
+            "and how far below it do you stand?"
+        )
     else:
         why = f"The body has what it needs; is {format_lr(head)} a rate for a head?"
     raise Again(f"Your score is {score:.3f}, the goal is {_GOAL}, the head alone has {given.head:.3f}. {why}")
@@ -248,10 +286,13 @@ TASKS = {
         "A network has three layer groups. The head is to learn at 2e-3, each group before it five times "
         "more slowly. Let `spread_lrs` make the list, and hand it in.",
         check_spread,
-        ("How many rates does the list have, and which of them is the head's?",
-         "`spread_lrs(lr, n, factor)`: lr is the rate of the last group, n the number of groups.",
-         "2e-3 for the head, 3 groups, a factor of 5."),
-        "spread_lrs(2e-3, 3, 5)"),
+        (
+            "How many rates does the list have, and which of them is the head's?",
+            "`spread_lrs(lr, n, factor)`: lr is the rate of the last group, n the number of groups.",
+            "2e-3 for the head, 3 groups, a factor of 5.",
+        ),
+        "spread_lrs(2e-3, 3, 5)",
+    ),
     "03.2": Task(
         "Weights without a gradient",
         "`ex2.given.learn` was unfrozen, but one of its groups was left frozen. One batch went forward and "
@@ -259,45 +300,62 @@ TASKS = {
         "`ex2.given.learn.groups[k].params` are the tensors of group k, and `p.grad` is the gradient of a "
         "tensor p. Hand in a list of three numbers, group 0 first.",
         check_still,
-        ("A tensor is frozen as a whole: go through those of a group, and add up.",
-         "Where `p.grad is None`, no gradient came to `p`; `p.numel()` says how many weights it holds.",
-         "`sum(p.numel() for p in group.params if p.grad is None)`, for each group."),
+        (
+            "A tensor is frozen as a whole: go through those of a group, and add up.",
+            "Where `p.grad is None`, no gradient came to `p`; `p.numel()` says how many weights it holds.",
+            "`sum(p.numel() for p in group.params if p.grad is None)`, for each group.",
+        ),
         "[sum(p.numel() for p in group.params if p.grad is None) for group in ex2.given.learn.groups]",
-        ("data",), make_forgotten),
+        ("data",),
+        make_forgotten,
+    ),
     "03.3": Task(
         "A run to repair",
         "The run below leaves less than a head alone would have: its first layers are destroyed, and that is "
         "not all. There are three mistakes in it. Repair them, train again, and hand in the learner.",
         check_rescued,
-        ("What does the head know when the body is set free?",
-         "`spread_lrs` begins at the input. What does `[::-1]` do to that?",
-         "Four epochs for the head alone, then `unfreeze()`, then all groups, the late one at about 0.0003."),
+        (
+            "What does the head know when the body is set free?",
+            "`spread_lrs` begins at the input. What does `[::-1]` do to that?",
+            "Four epochs for the head alone, then `unfreeze()`, then all groups, the late one at "
+            "about 0.0003.",
+        ),
         "learn3 = Learner(data)\n"
         "learn3.fit(sgdr(1, 4), lr=3e-3, progress=False)           # the head first\n"
         "learn3.unfreeze()\n"
         "learn3.fit(sgdr(2, 2), lr=spread_lrs(1e-3, 3, 3), progress=False)",
-        ("data", "learn"), make_head),
+        ("data", "learn"),
+        make_head,
+    ),
     "03.4": Task(
         "The rate that decides",
         "Look at your nine runs on the first set, and take the best run of each factor. Which learning rate "
         "did the late group, group 1, have in it? `ex4.check({1: ..., 3: ..., 10: ...})`.",
         check_late,
-        ("`runs[\"side on\"]` has a pair (factor, head's rate) for each run, and its accuracy.",
-         "For one factor: the head's rate whose accuracy is highest.",
-         "The late group's rate is the head's divided by the factor."),
+        (
+            '`runs["side on"]` has a pair (factor, head\'s rate) for each run, and its accuracy.',
+            "For one factor: the head's rate whose accuracy is highest.",
+            "The late group's rate is the head's divided by the factor.",
+        ),
         "own = {}\n"
         "for factor in (1, 3, 10):\n"
-        "    grid = {lr: run for (f, lr), run in runs[\"side on\"].items() if f == factor}\n"
+        '    grid = {lr: run for (f, lr), run in runs["side on"].items() if f == factor}\n'
         "    own[factor] = max(grid, key=grid.get) / factor",
-        ("runs",)),
+        ("runs",),
+    ),
     "03.5": Task(
         "Three numbers of your own",
         "`sample:side_on`, 32 pictures of each class in batches of 32, the head trained. The budget is one "
         "cycle of six epochs, 36 updates, of all groups. Yours are three learning rates, group 0 first; the "
         "check trains with them for some ten seconds. Your score is the accuracy; 0.75 is the goal.",
         check_own,
-        ("The rate that decides is the late group's: what did your plot say?",
-         "The late group at about 0.0003. The head bears more.",
-         "And the first layers? They bear up to 0.001, and drawings give them something to learn."),
-        "[1e-3, 3e-4, 1e-3]", (), make_start),
+        (
+            "The rate that decides is the late group's: what did your plot say?",
+            "The late group at about 0.0003. The head bears more.",
+            "And the first layers? They bear up to 0.001, and drawings give them something to learn.",
+        ),
+        "[1e-3, 3e-4, 1e-3]",
+        (),
+        make_start,
+    ),
 }

@@ -37,22 +37,30 @@ def check_meeting(answer, given) -> str:
     answer = read_number(answer, "a number of pictures of each class")
     meeting = find_meeting(small, goal)
     if meeting is None:
-        raise Again("Your points do not rise, so no line through them meets anything. Train from nothing for "
-                    "longer, or with another seed, and ask again.")
+        raise Again(
+            "Your points do not rise, so no line through them meets anything. Train from nothing for "
+            "longer, or with another seed, and ask again."
+        )
     (m, low), (n, high) = sorted(small.items())[-2:]
     straight = n + (goal - high) * (n - m) / (high - low) if high > low else 0
     if meeting[0] / 1.5 <= answer <= 1.5 * meeting[1]:
-        return (f"A line over the logarithm says {meeting[0]:,.0f} to {meeting[1]:,.0f}. It is a guess: "
-                "lines bend as they near the top, and a longer training lifts the lower one.")
+        return (
+            f"A line over the logarithm says {meeting[0]:,.0f} to {meeting[1]:,.0f}. It is a guess: "
+            "lines bend as they near the top, and a longer training lifts the lower one."
+        )
     if answer <= n and high < goal:
         raise Again(f"You measured that: at {n} pictures of each class it has {high:.2f}, not {goal:.2f}.")
     if is_near(answer, straight, 0.15):
-        raise Again("That continues the line on a linear axis. From where to where did accuracy rise by the "
-                    "same amount before: did pictures add up, or multiply?")
+        raise Again(
+            "That continues the line on a linear axis. From where to where did accuracy rise by the "
+            "same amount before: did pictures add up, or multiply?"
+        )
     if meeting[0] * 3 <= answer <= 12 * meeting[1]:
         raise Again("Are those all pictures? What is asked for is the number of each class.")
-    raise Again("Take the last two of your points. By how much does accuracy rise when the number of "
-                "pictures is multiplied by what lies between them? How many such factors are missing?")
+    raise Again(
+        "Take the last two of your points. By how much does accuracy rise when the number of "
+        "pictures is multiplied by what lies between them? How many such factors are missing?"
+    )
 
 # %% ../../nbs/api/8_lab/05_tasks_04.ipynb #cdcb01f5
 def check_order(learn, given) -> str:
@@ -63,22 +71,30 @@ def check_order(learn, given) -> str:
     if not same or len(items("train")) > len(given.data.items("train")):
         raise Again("This learner has other pictures than the exercise: hand in one on the same data.")
     if not learn.history.losses or not learn.pretrained:
-        raise Again("What is asked for is a pretrained network that was trained: this one has no run, or "
-                    "started from nothing.")
+        raise Again(
+            "What is asked for is a pretrained network that was trained: this one has no run, or "
+            "started from nothing."
+        )
     if any(group.frozen for group in learn.groups):
         raise Again("Its body is frozen, so the last run trained the head alone. What should come last?")
     losses, lrs = learn.history.losses, learn.history.lrs
     start, top = sum(losses[:3]) / len(losses[:3]), max(step[0] for step in lrs)
     if start > 0.8 * chance:
-        raise Again(f"Its last run, of the whole network, starts at a loss of {start:.2f}, where guessing "
-                    f"gives {chance:.2f}: this head knew nothing when it began to tell the body what to do.")
+        raise Again(
+            f"Its last run, of the whole network, starts at a loss of {start:.2f}, where guessing "
+            f"gives {chance:.2f}: this head knew nothing when it began to tell the body what to do."
+        )
     if top > 1.5e-3:
-        raise Again(f"The order is right. But the whole network was trained at up to {top:.2g}, which is a "
-                    "rate for a head.")
+        raise Again(
+            f"The order is right. But the whole network was trained at up to {top:.2g}, which is a "
+            "rate for a head."
+        )
     accuracy = learn.validate()["accuracy"]
     if accuracy < 0.5:
-        raise Again(f"The order is right, and it ends at {accuracy:.2f}: not better than the head alone. How "
-                    "many updates did each phase get, and at which rate?")
+        raise Again(
+            f"The order is right, and it ends at {accuracy:.2f}: not better than the head alone. How "
+            "many updates did each phase get, and at which rate?"
+        )
     return f"Repaired: the last run starts at a loss of {start:.2f} and ends at {accuracy:.2f}."
 
 # %% ../../nbs/api/8_lab/05_tasks_04.ipynb #7edb327c
@@ -92,7 +108,7 @@ def make_histories(given) -> dict:
         learn = Learner(given.data)
         learn.freeze_to(0 if len(runs) == len(_FROZEN) else -1)
         runs.append(learn.fit(sgdr(6, 1), lr=lr, progress=False))
-    names = random.SystemRandom().sample("ABCD", 4)                # leaves the reader's generators alone
+    names = random.SystemRandom().sample("ABCD", 4)  # leaves the reader's generators alone
     return {"histories": dict(sorted(zip(names, runs))), "forgot": names[-1]}
 
 # %% ../../nbs/api/8_lab/05_tasks_04.ipynb #7e52f0f7
@@ -102,34 +118,43 @@ def check_forgot(answer, given) -> str:
     if answer != given.forgot:
         run = given.histories[answer]
         if max(map(max, run.lrs)) > 1e-2:
-            raise Again("Its training loss jumps, true, but its accuracy hardly minds. Lesson 1 has shown "
-                        "that: a head bears ten times its rate.")
+            raise Again(
+                "Its training loss jumps, true, but its accuracy hardly minds. Lesson 1 has shown "
+                "that: a head bears ten times its rate."
+            )
         early = run.epochs[0]["accuracy"]
-        raise Again(f"That one has an accuracy of {early:.2f} after a single epoch. Features that are good "
-                    "from the start make that possible: are they still being changed?")
+        raise Again(
+            f"That one has an accuracy of {early:.2f} after a single epoch. Features that are good "
+            "from the start make that possible: are they still being changed?"
+        )
     return "Yes. Its accuracy falls behind guesses that frozen features allow at once: its body was in flux."
 
 # %% ../../nbs/api/8_lab/05_tasks_04.ipynb #5cba0d7f
 def check_moved(answer, given) -> str:
     "How many tensors of a body's state change when a frozen body in train mode sees a batch."
     answer = read_number(answer, "a number of tensors")
-    body = read_kind(getattr(given.model, "body", None), nn.Module, "a model with a body, such as "
-                                                                    "start.model")
+    body = read_kind(
+        getattr(given.model, "body", None), nn.Module, "a model with a body, such as start.model"
+    )
     norms = [m for m in body.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     right = sum(len(list(m.buffers(recurse=False))) for m in norms)
     if answer == right:
         return f"Yes: {len(norms)} layers of batch norm, each with a mean, a variance and a count of batches."
     if answer == 0:
-        raise Again("No parameter changes, true. But a state dict holds more than parameters: look at "
-                    "`dict(model.body.named_buffers())`.")
+        raise Again(
+            "No parameter changes, true. But a state dict holds more than parameters: look at "
+            "`dict(model.body.named_buffers())`."
+        )
     if answer == len(norms):
         raise Again("That is the number of batch norm layers. How many tensors of each one change?")
     if answer == 2 * len(norms):
         raise Again("Mean and variance: nearly. Batch norm also counts something.")
     if answer == len(body.state_dict()):
         raise Again("Those are all tensors of the state. The weights are among them, and they are frozen.")
-    raise Again("Count it: keep a copy of the state dict, let a batch pass in train mode, and compare with "
-                "`torch.equal`.")
+    raise Again(
+        "Count it: keep a copy of the state dict, let a batch pass in train mode, and compare with "
+        "`torch.equal`."
+    )
 
 # %% ../../nbs/api/8_lab/05_tasks_04.ipynb #1776a2a0
 _EACH, _GOAL, _SIZE = 4, 0.7, 128
@@ -140,7 +165,7 @@ def check_few(learn, given) -> str:
     learn = read_kind(learn, Learner, "the learner that you trained")
     items = getattr(learn.data, "items", None)
     if items is None or "balloon" not in learn.data.classes:
-        raise Again("The deal is `ImageData(\"sample:side_on\", per_class=4, ...)`.")
+        raise Again('The deal is `ImageData("sample:side_on", per_class=4, ...)`.')
     n, most = len(items("train")), _EACH * len(learn.data.classes)
     if n > most:
         raise Again(f"It learnt from {n} pictures; the budget is {most}: `per_class={_EACH}`.")
@@ -149,9 +174,12 @@ def check_few(learn, given) -> str:
     count_updates(learn)
     score = learn.validate()["accuracy"]
     if score < _GOAL:
-        why = (f"What do {learn.size} px show of a bauble's cap?" if learn.size < 96 else
-               "Two things help few pictures: more of them, by augmentation that keeps the class, and a body "
-               "that is trained a little, after the head.")
+        why = (
+            f"What do {learn.size} px show of a bauble's cap?"
+            if learn.size < 96
+            else "Two things help few pictures: more of them, by augmentation that keeps the class, and a "
+            "body that is trained a little, after the head."
+        )
         raise Again(f"{score:.3f}; the goal is {_GOAL}. {why}")
     return f"{score:.3f} from {n} pictures. Your score is {round(100 * score)}."
 
@@ -163,65 +191,81 @@ TASKS = {
         "class, `ex1.given.goal` what the pretrained head reached with 32. If the first went on rising as it "
         "does, with how many pictures of each class would it be there? A rough number will do.",
         check_meeting,
-        ("The horizontal axis of the plot is logarithmic: equal distances are equal factors.",
-         "From 32 to 160 is a factor of 5. How much accuracy did that bring?",
-         "(goal - last) / (last - the one before) says how many such factors are missing; 160 times 5 to "
-         "that power."),
+        (
+            "The horizontal axis of the plot is logarithmic: equal distances are equal factors.",
+            "From 32 to 160 is a factor of 5. How much accuracy did that bring?",
+            "(goal - last) / (last - the one before) says how many such factors are missing; 160 times 5 to "
+            "that power.",
+        ),
         "(_, low), (n, high) = sorted(ex1.given.small.items())[-2:]\n"
         "n * 5 ** ((ex1.given.goal - high) / (high - low))",
-        ("small", "goal")),
+        ("small", "goal"),
+    ),
     "04.2": Task(
         "An order to repair",
         "The run below should train the head first and then everything. It runs, and ends hardly better than "
         "guessing. Repair it and hand in the learner.",
         check_order,
-        ("What does a new Learner train, before anyone calls `unfreeze`?",
-         "Which of the two `fit` calls trains the body, and what does the head know by then?",
-         "Head at 3e-3 as the learner comes, then `unfreeze()`, then everything at 3e-4."),
+        (
+            "What does a new Learner train, before anyone calls `unfreeze`?",
+            "Which of the two `fit` calls trains the body, and what does the head know by then?",
+            "Head at 3e-3 as the learner comes, then `unfreeze()`, then everything at 3e-4.",
+        ),
         "learn2 = Learner(data)\n"
         "learn2.fit(sgdr(4, 1), lr=3e-3, progress=False)       # the head\n"
         "learn2.unfreeze()\n"
         "learn2.fit(sgdr(2, 2), lr=3e-4, progress=False)       # everything",
-        ("data",)),
+        ("data",),
+    ),
     "04.3": Task(
         "A body that was not frozen",
         "`ex3.given.histories` holds four runs, A to D, that were meant to train a head on frozen features, "
         "at various learning rates. In one of them the body was trained with it. Below are their "
         "curves; which one is it?",
         check_forgot,
-        ("Frozen features are as good in the first epoch as in the last.",
-         "A training loss that jumps may only say that the rate is high.",
-         "Look at the accuracy after the first epochs: three runs are there at once."),
+        (
+            "Frozen features are as good in the first epoch as in the last.",
+            "A training loss that jumps may only say that the rate is high.",
+            "Look at the accuracy after the first epochs: three runs are there at once.",
+        ),
         'min(ex3.given.histories, key=lambda name: ex3.given.histories[name].epochs[1]["accuracy"])',
-        ("data",), make_histories),
+        ("data",),
+        make_histories,
+    ),
     "04.4": Task(
         "What moves in a frozen body",
         "Take a copy of `ex4.given.model`, freeze all its parameters with `requires_grad_(False)`, put it "
         "into train mode and let one batch pass. How many tensors of `model.body.state_dict()` are not what "
         "they were?",
         check_moved,
-        ("`copy.deepcopy(model)` is a copy that you may break.",
-         "Each layer of batch norm keeps something in `named_buffers()`.",
-         "Clone the state dict before, run `model(torch.randn(4, 3, 64, 64))`, count where `torch.equal` "
-         "says no."),
+        (
+            "`copy.deepcopy(model)` is a copy that you may break.",
+            "Each layer of batch norm keeps something in `named_buffers()`.",
+            "Clone the state dict before, run `model(torch.randn(4, 3, 64, 64))`, count where `torch.equal` "
+            "says no.",
+        ),
         "import copy, torch\n"
         "model = copy.deepcopy(ex4.given.model).requires_grad_(False).train()\n"
         "before = {name: tensor.clone() for name, tensor in model.body.state_dict().items()}\n"
         "model.body(torch.randn(4, 3, 64, 64))\n"
         "moved = sum(not torch.equal(t, before[name]) for name, t in model.body.state_dict().items())",
-        ("model",)),
+        ("model",),
+    ),
     "04.5": Task(
         "Twenty-four pictures",
         "`sample:side_on`, four pictures of each class and no more, of at most 128 px: reach an accuracy of "
         "0.7 on the validation part. The rest is yours: augmentation, rates, order, epochs. Hand in the "
         "learner; its accuracy is your score.",
         check_few,
-        ("At 128 px frozen features alone are near 0.68 with four of each.",
-         "`augment=\"side_on\"` shows each picture a little differently every epoch.",
-         "Head first, some ten epochs at 3e-3, then everything with `spread_lrs(5e-4, 3, 3)`."),
+        (
+            "At 128 px frozen features alone are near 0.68 with four of each.",
+            '`augment="side_on"` shows each picture a little differently every epoch.',
+            "Head first, some ten epochs at 3e-3, then everything with `spread_lrs(5e-4, 3, 3)`.",
+        ),
         'few = ImageData("sample:side_on", size=128, per_class=4, bs=8, augment="side_on")\n'
         "mine = Learner(few)\n"
         "mine.fit(sgdr(1, 10), lr=3e-3, progress=False)\n"
         "mine.unfreeze()\n"
-        "mine.fit(sgdr(1, 6), lr=spread_lrs(5e-4, n=3, factor=3), progress=False)"),
+        "mine.fit(sgdr(1, 6), lr=spread_lrs(5e-4, n=3, factor=3), progress=False)",
+    ),
 }

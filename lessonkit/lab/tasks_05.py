@@ -18,18 +18,23 @@ from ..train.learner import Learner
 
 # %% ../../nbs/api/8_lab/06_tasks_05.ipynb #c8cf6767
 _FITS = {
-    "X-rays": {"none": "X-rays, none: the heart lies on the left, and a mirrored chest is one that hardly "
-                       "exists. (side_on can be defended, too: pneumonia is pneumonia on either side.)",
-               "side_on": "X-rays, side_on: pneumonia is pneumonia on either side. (none can be defended, "
-                          "too: a mirrored chest has its heart on the wrong side, and hardly exists.)"},
+    "X-rays": {
+        "none": "X-rays, none: the heart lies on the left, and a mirrored chest is one that hardly "
+        "exists. (side_on can be defended, too: pneumonia is pneumonia on either side.)",
+        "side_on": "X-rays, side_on: pneumonia is pneumonia on either side. (none can be defended, "
+        "too: a mirrored chest has its heart on the wrong side, and hardly exists.)",
+    },
     "digits": {"none": "Digits, none: few of them bear a mirror, and 6 and 9 are one half turn apart."},
     "street signs": {"none": "Street signs, none: left and right are what some of them say."},
     "galaxies": {"top_down": "Galaxies, top_down: the sky has no up."},
     "cells": {"top_down": "Cells, top_down: they lie on the glass as they fell."},
-    "faces": {"side_on": "Faces, side_on: the mirror knows you, and people stand upright. (none can be "
-                         "defended, too: a face is not quite symmetric, a scar has its side.)",
-              "none": "Faces, none: a face is not quite symmetric, a scar has its side. (side_on can be "
-                      "defended, too: the mirror knows you.)"}}
+    "faces": {
+        "side_on": "Faces, side_on: the mirror knows you, and people stand upright. (none can be "
+        "defended, too: a face is not quite symmetric, a scar has its side.)",
+        "none": "Faces, none: a face is not quite symmetric, a scar has its side. (side_on can be "
+        "defended, too: the mirror knows you.)",
+    },
+}
 _MISFITS = {
     ("X-rays", "top_down"): "who is X-rayed standing on their head? Every picture to judge by is upright.",
     ("digits", "side_on"): "write a 2 and hold it before a mirror. Which digit is that?",
@@ -40,7 +45,8 @@ _MISFITS = {
     ("galaxies", "side_on"): "not wrong, and it gives much away: which way is up in the sky?",
     ("cells", "none"): "safe, and it gives much away: does a cell on a glass know its way up?",
     ("cells", "side_on"): "not wrong, and it gives much away: does a cell on a glass know its way up?",
-    ("faces", "top_down"): "how many of the faces that you will be asked about stand on their heads?"}
+    ("faces", "top_down"): "how many of the faces that you will be asked about stand on their heads?",
+}
 
 # %% ../../nbs/api/8_lab/06_tasks_05.ipynb #ff6ca44f
 def check_presets(answer, given) -> str:
@@ -49,7 +55,7 @@ def check_presets(answer, given) -> str:
     if missing := [kind for kind in _FITS if kind not in answer]:
         raise Again(f"There is no answer for {', '.join(missing)} yet.")
     for kind, fits in _FITS.items():
-        name = getattr(answer[kind], "name", answer[kind])         # PRESETS["none"] is as good as "none"
+        name = getattr(answer[kind], "name", answer[kind])  # PRESETS["none"] is as good as "none"
         if not isinstance(name, str) or name not in PRESETS:
             raise Again(f"{kind}: {name!r} is no preset; there are {', '.join(PRESETS)}.")
         if name not in fits:
@@ -75,11 +81,14 @@ def check_nine(augment, given) -> str:
     if not augment.random:
         raise Again("This one leaves every picture as it is, so a 6 stays a 6.")
     if not nines and augment.flip == "horizontal":
-        raise Again("A 6 in a mirror is a 6 in a mirror: its loop stays at the bottom, and a 9 has it at the "
-                    "top.")
+        raise Again(
+            "A 6 in a mirror is a 6 in a mirror: its loop stays at the bottom, and a 9 has it at the top."
+        )
     if not nines and augment.rotate:
-        raise Again(f"Turns of up to {augment.rotate:g} degrees: the 6 leans. How far must it turn to stand "
-                    "on its head?")
+        raise Again(
+            f"Turns of up to {augment.rotate:g} degrees: the 6 leans. How far must it turn to stand "
+            "on its head?"
+        )
     if not nines:
         raise Again("Zoom, light and warp leave the loop of the 6 at the bottom. What brings it to the top?")
     also = f", and {mirrored} are mirrored, which are no digits at all" if mirrored else ""
@@ -93,17 +102,25 @@ def check_repaired(learn, given) -> str:
     count_updates(learn)
     data = learn.data
     if data.augment.flip == "dihedral":
-        raise Again("A balloon upside down is a bauble, and it is still trained on as a balloon. Which "
-                    "preset leaves up where it is?")
+        raise Again(
+            "A balloon upside down is a bauble, and it is still trained on as a balloon. Which "
+            "preset leaves up where it is?"
+        )
     if not data.augment.random:
-        raise Again("Without any augmentation nothing is wrong, and nothing is won: which preset fits "
-                    "pictures taken from the side?")
+        raise Again(
+            "Without any augmentation nothing is wrong, and nothing is won: which preset fits "
+            "pictures taken from the side?"
+        )
     if max(data.augment.rotate / 10, (data.augment.zoom - 1) * 4, data.augment.lighting / 0.2) > 2.01:
-        raise Again(f"Its preset turns by up to {data.augment.rotate:g} degrees and zooms up to "
-                    f"{data.augment.zoom:g} times: would you still label what is left?")
+        raise Again(
+            f"Its preset turns by up to {data.augment.rotate:g} degrees and zooms up to "
+            f"{data.augment.zoom:g} times: would you still label what is left?"
+        )
     if data.fixed:
-        raise Again("Every epoch sees the same changed copies, as it was told to with fixed: a set of other "
-                    "pictures, not of more.")
+        raise Again(
+            "Every epoch sees the same changed copies, as it was told to with fixed: a set of other "
+            "pictures, not of more."
+        )
     score = learn.validate()["accuracy"]
     if score < 0.55:
         raise Again(f"The data is repaired. Its accuracy is {score:.2f}: did the head get the twelve epochs?")
@@ -113,8 +130,11 @@ def check_repaired(learn, given) -> str:
 def count_changed(plain: Answers, with_copies: Answers) -> tuple[int, int, int]:
     "How many wrong answers became right, how many right ones wrong, and how many changed at all."
     before, after = plain.predicted == plain.labels, with_copies.predicted == with_copies.labels
-    return (int((~before & after).sum()), int((before & ~after).sum()),
-            int((plain.predicted != with_copies.predicted).sum()))
+    return (
+        int((~before & after).sum()),
+        int((before & ~after).sum()),
+        int((plain.predicted != with_copies.predicted).sum()),
+    )
 
 # %% ../../nbs/api/8_lab/06_tasks_05.ipynb #741e9df6
 def _read_pair(answer) -> tuple[float, float]:
@@ -135,8 +155,10 @@ def check_changed(answer, given) -> str:
     right, wrong, changed = count_changed(given.plain, given.with_copies)
     if (mended, spoilt) == (right, wrong):
         rest = changed - right - wrong
-        return (f"Yes: {mended:g} mended, {spoilt:g} spoilt, and {rest} went from one wrong name to another. "
-                "The gain is what is left over.")
+        return (
+            f"Yes: {mended:g} mended, {spoilt:g} spoilt, and {rest} went from one wrong name to another. "
+            "The gain is what is left over."
+        )
     if (mended, spoilt) == (wrong, right):
         raise Again("The other way round: mended first, spoilt second.")
     if mended + spoilt == changed and changed != right + wrong:
@@ -145,8 +167,10 @@ def check_changed(answer, given) -> str:
         raise Again("The difference is right, and both numbers are not: count each for itself.")
     if 0 < mended < 1 or 0 < spoilt < 1:
         raise Again("Numbers of pictures, please, not parts.")
-    raise Again("Which answers are right before, and which after? Mended are those that are right after and "
-                "not before.")
+    raise Again(
+        "Which answers are right before, and which after? Mended are those that are right after and "
+        "not before."
+    )
 
 # %% ../../nbs/api/8_lab/06_tasks_05.ipynb #5552f9a7
 _PICTURES, _SIZE, _BUDGET, _COPIES, _GOAL = 48, 80, 100, 8, 0.65
@@ -158,8 +182,9 @@ def check_eight(learn, given) -> str:
     data, losses = learn.data, learn.history.losses
     built_in = isinstance(data, ImageData) and "balloon" in data.classes
     if not built_in or len(data.items("train")) > _PICTURES:
-        raise Again("These are other pictures, or more: the deal is `sample:side_on`, 8 of each of 6 "
-                    "classes.")
+        raise Again(
+            "These are other pictures, or more: the deal is `sample:side_on`, 8 of each of 6 classes."
+        )
     if data.size > _SIZE:
         raise Again(f"The pictures have {data.size} px; the deal is {_SIZE} at most.")
     count_updates(learn, _BUDGET)
@@ -167,11 +192,15 @@ def check_eight(learn, given) -> str:
     score = learn.tta(_COPIES).accuracy if data.augment.random else plain
     said = f"{plain:.3f} on the plain pictures, {score:.3f} with {_COPIES} copies of each"
     if not data.augment.random and score < _GOAL:
-        raise Again(f"{score:.3f}, and the goal is {_GOAL}. It draws no copies, in training or after: what "
-                    "would your labels survive?")
+        raise Again(
+            f"{score:.3f}, and the goal is {_GOAL}. It draws no copies, in training or after: what "
+            "would your labels survive?"
+        )
     if score < _GOAL:
-        raise Again(f"{said}; the goal is {_GOAL}. Are the copies worse than the pictures? Does the training "
-                    "loss still fall at the end of your schedule?")
+        raise Again(
+            f"{said}; the goal is {_GOAL}. Are the copies worse than the pictures? Does the training "
+            "loss still fall at the end of your schedule?"
+        )
     return f"{said}, after {len(losses)} updates."
 
 # %% ../../nbs/api/8_lab/06_tasks_05.ipynb #42da6705
@@ -183,57 +212,73 @@ TASKS = {
         "not), cells on a glass (healthy or not), faces (whose). Say why before you look. Hand in "
         '`{"X-rays": ..., "digits": ..., "street signs": ..., "galaxies": ..., "cells": ..., "faces": ...}`.',
         check_presets,
-        ("Ask of each change: would the label stay, and could such a picture come up later?",
-         "Two kinds have no up at all. Two say something with left and right.",
-         "Digits and street signs bear no flip; galaxies and cells bear all of them; the other two can be "
-         "argued about, but hardly upside down."),
+        (
+            "Ask of each change: would the label stay, and could such a picture come up later?",
+            "Two kinds have no up at all. Two say something with left and right.",
+            "Digits and street signs bear no flip; galaxies and cells bear all of them; the other two can be "
+            "argued about, but hardly upside down.",
+        ),
         '{"X-rays": "none", "digits": "none", "street signs": "none", "galaxies": "top_down",\n'
-        ' "cells": "top_down", "faces": "side_on"}'),
+        ' "cells": "top_down", "faces": "side_on"}',
+    ),
     "05.2": Task(
         "A 6 into a 9",
         "Build an Augment under which some copies of a 6 are a 9, to know what never to do to digits. Hand "
         "it in: the check draws a thousand copies and counts.",
         check_nine,
-        ("Where is the loop of a 6, and where that of a 9?",
-         "Half a turn does it, a mirror does not.",
-         "`rotate` goes up to 180, and among the eight flips of `dihedral` is half a turn."),
-        "Augment(rotate=180)"),
+        (
+            "Where is the loop of a 6, and where that of a 9?",
+            "Half a turn does it, a mirror does not.",
+            "`rotate` goes up to 180, and among the eight flips of `dihedral` is half a turn.",
+        ),
+        "Augment(rotate=180)",
+    ),
     "05.3": Task(
         "A run to repair",
         "Meant was a training on side_on pictures with an augmentation that helps. There are three mistakes "
         "in how the data is made. Repair them and hand in the learner.",
         check_repaired,
-        ("Draw a batch of `learn3.train_dl`, twice. What do you see, and what changes?",
-         "Which flips, how strong, how often drawn: one mistake in each.",
-         '`augment="side_on"` as it is, and no `fixed`.'),
+        (
+            "Draw a batch of `learn3.train_dl`, twice. What do you see, and what changes?",
+            "Which flips, how strong, how often drawn: one mistake in each.",
+            '`augment="side_on"` as it is, and no `fixed`.',
+        ),
         'data3 = ImageData("sample:side_on", size=80, per_class=16, bs=16, augment="side_on")\n'
         "learn3 = Learner(data3)\n"
-        "learn3.fit(sgdr(1, cycle_len=12), lr=3e-3)"),
+        "learn3.fit(sgdr(1, cycle_len=12), lr=3e-3)",
+    ),
     "05.4": Task(
         "Mended and spoilt",
         "`plain` and `with_copies` are what your side-on network said without and with eight copies. Of how "
         "many pictures was the answer wrong before and right after (mended), of how many the other way round "
         "(spoilt)? Hand in `(mended, spoilt)`.",
         check_changed,
-        ("`plain.predicted` and `plain.labels` are the answers and what is right, one for each picture.",
-         "`before = plain.predicted == plain.labels` says of each picture whether it was right; the same "
-         "for `with_copies`.",
-         "`(~before & after).sum()` counts what is true in the second and not in the first."),
+        (
+            "`plain.predicted` and `plain.labels` are the answers and what is right, one for each picture.",
+            "`before = plain.predicted == plain.labels` says of each picture whether it was right; the same "
+            "for `with_copies`.",
+            "`(~before & after).sum()` counts what is true in the second and not in the first.",
+        ),
         "before, after = plain.predicted == plain.labels, with_copies.predicted == with_copies.labels\n"
         "ex4.check(((~before & after).sum().item(), (before & ~after).sum().item()))",
-        ("plain", "with_copies")),
+        ("plain", "with_copies"),
+    ),
     "05.5": Task(
         "Eight pictures a class",
         f"On `sample:side_on`, 8 pictures of each class, at most {_SIZE} px and {_BUDGET} updates, train a "
         f"network that reaches {_GOAL}. The check judges each picture with {_COPIES} copies more, drawn by "
         "your data's own augmentation. Hand in the learner.",
         check_eight,
-        ("Which changes do the labels survive? Any Augment will do, not only presets.",
-         "Few pictures need more epochs, and augmentation makes epochs worth while: 48 pictures in batches "
-         "of 16 are 3 updates each.",
-         'The whole budget in one cycle, and a preset that is stronger than usual: '
-         '`PRESETS["side_on"].scaled(2)`.'),
+        (
+            "Which changes do the labels survive? Any Augment will do, not only presets.",
+            "Few pictures need more epochs, and augmentation makes epochs worth while: 48 pictures "
+            "in batches "
+            "of 16 are 3 updates each.",
+            "The whole budget in one cycle, and a preset that is stronger than usual: "
+            '`PRESETS["side_on"].scaled(2)`.',
+        ),
         'strong = PRESETS["side_on"].scaled(2)\n'
         'mine = Learner(ImageData("sample:side_on", size=80, per_class=8, bs=16, augment=strong))\n'
-        "mine.fit(sgdr(1, cycle_len=33), lr=3e-3)"),
+        "mine.fit(sgdr(1, cycle_len=33), lr=3e-3)",
+    ),
 }

@@ -26,20 +26,23 @@ _MAPS, _SIDE, _CLASSES = 1280, 224 // 32, 6
 def check_flattened(answer, given) -> str:
     "How many numbers of one picture a head gets that flattens, at 224 px."
     n = read_number(answer, "how many numbers a picture is")
-    usual = {_MAPS: "One number a map is what pooling gives. Flattening keeps every place of it.",
-             2 * _MAPS: "Two numbers a map are what lessonkit's pooling gives. Flattening keeps every place.",
-             _MAPS * _SIDE: "A map has two sides: how many places is that?",
-             _MAPS * 224 ** 2: "The maps are not as large as the picture: each was halved five times.",
-             _MAPS * _SIDE ** 2 * _CLASSES: "Those are the weights of a last layer for six classes. How many "
-                                            "numbers come in?",
-             _SIDE ** 2: "That many places has one map. How many maps are there?",
-             3 * 224 ** 2: "Those come into the body. What comes out of it?"}
+    usual = {
+        _MAPS: "One number a map is what pooling gives. Flattening keeps every place of it.",
+        2 * _MAPS: "Two numbers a map are what lessonkit's pooling gives. Flattening keeps every place.",
+        _MAPS * _SIDE: "A map has two sides: how many places is that?",
+        _MAPS * 224**2: "The maps are not as large as the picture: each was halved five times.",
+        _MAPS * _SIDE**2 * _CLASSES: "Those are the weights of a last layer for six classes. How many "
+        "numbers come in?",
+        _SIDE**2: "That many places has one map. How many maps are there?",
+        3 * 224**2: "Those come into the body. What comes out of it?",
+    }
     for wrong, text in usual.items():
         if is_near(n, wrong, 1e-6):
             raise Again(text)
-    if not is_near(n, _MAPS * _SIDE ** 2, 1e-6):
-        raise Again("How large is a map of 224 px after it was halved five times, and how many maps are "
-                    "there?")
+    if not is_near(n, _MAPS * _SIDE**2, 1e-6):
+        raise Again(
+            "How large is a map of 224 px after it was halved five times, and how many maps are there?"
+        )
     return f"{n:,.0f} numbers, and a layer with weights for just so many. At 256 px it would need others."
 
 # %% ../../nbs/api/8_lab/07_tasks_06.ipynb #b42ff584
@@ -48,14 +51,27 @@ SIZES = (16, 64, 128)
 
 def make_networks(given) -> dict:
     "Three small networks that differ in the sizes that they take."
+
     def halved():
-        return [layer for a, b in ((3, 16), (16, 32), (32, 32))
-                for layer in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU())]
+        return [
+            layer
+            for a, b in ((3, 16), (16, 32), (32, 32))
+            for layer in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU())
+        ]
+
     with torch.random.fork_rng(devices=[]):
         flat = nn.Sequential(*halved(), nn.Flatten(), nn.Linear(32 * 8 * 8, 6))
         four = nn.Sequential(*halved(), nn.AdaptiveMaxPool2d(2), nn.Flatten(), nn.Linear(32 * 4, 6))
-        bare = nn.Sequential(nn.Conv2d(3, 16, 5), nn.ReLU(), nn.MaxPool2d(4), nn.Conv2d(16, 32, 5), nn.ReLU(),
-                             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 6))
+        bare = nn.Sequential(
+            nn.Conv2d(3, 16, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(4),
+            nn.Conv2d(16, 32, 5),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(32, 6),
+        )
     return {"networks": {"A": flat, "B": four, "C": bare}}
 
 # %% ../../nbs/api/8_lab/07_tasks_06.ipynb #8f616df4
@@ -71,13 +87,17 @@ def sizes_taken(network: nn.Module) -> set[int]:
     return taken
 
 # %% ../../nbs/api/8_lab/07_tasks_06.ipynb #63520b06
-_MISSED = {"A": "at 64 px, three halvings leave maps of 8 x 8. For how many numbers was its last layer made?",
-           "B": "its pooling is not to one place, but what it gives is always 2 x 2, whatever comes in.",
-           "C": "it ends in global pooling. Where is that size too small for a filter?"}
-_TOO_MANY = {"A": "its last layer has weights for 2,048 numbers. How many places have the maps at each size?",
-             "B": "which of these sizes would its pooling not bring to 2 x 2?",
-             "C": "the pooling would take it, but does a picture of 16 px come so far? A filter of 5 x 5 "
-                  "without padding leaves it 4 px smaller, and the pooling after the first divides by 4."}
+_MISSED = {
+    "A": "at 64 px, three halvings leave maps of 8 x 8. For how many numbers was its last layer made?",
+    "B": "its pooling is not to one place, but what it gives is always 2 x 2, whatever comes in.",
+    "C": "it ends in global pooling. Where is that size too small for a filter?",
+}
+_TOO_MANY = {
+    "A": "its last layer has weights for 2,048 numbers. How many places have the maps at each size?",
+    "B": "which of these sizes would its pooling not bring to 2 x 2?",
+    "C": "the pooling would take it, but does a picture of 16 px come so far? A filter of 5 x 5 "
+    "without padding leaves it 4 px smaller, and the pooling after the first divides by 4.",
+}
 
 
 def check_sizes(answer, given) -> str:
@@ -89,15 +109,18 @@ def check_sizes(answer, given) -> str:
         said = read_kind(answer[name], (list, tuple, set), f"a list of sizes for {name}, such as [16, 64]")
         said = {read_number(size, "a size in px") for size in said}
         if odd := sorted(said - set(SIZES)):
-            raise Again(f"{name}: {odd[0]:g} px was not asked about; the sizes are "
-                        f"{', '.join(map(str, SIZES))}.")
+            raise Again(
+                f"{name}: {odd[0]:g} px was not asked about; the sizes are {', '.join(map(str, SIZES))}."
+            )
         taken = sizes_taken(network)
         if said - taken:
             raise Again(f"{name}, {min(said - taken):g} px: {_TOO_MANY[name]}")
         if taken - said:
             raise Again(f"{name}, {min(taken - said)} px: {_MISSED[name]}")
-    return ("A flattens, and its last layer was made for one size. B pools to a fixed number of places, and "
-            "one is not the only such number. C takes any size that its filters find room in.")
+    return (
+        "A flattens, and its last layer was made for one size. B pools to a fixed number of places, and "
+        "one is not the only such number. C takes any size that its filters find room in."
+    )
 
 # %% ../../nbs/api/8_lab/07_tasks_06.ipynb #be0ade2d
 def check_switched(learn, given) -> str:
@@ -107,19 +130,26 @@ def check_switched(learn, given) -> str:
     count_updates(learn)
     data, drawn, start = learn.data, learn.train_dl.data.size, learn.history.losses[0]
     if data.size != drawn:
-        raise Again(f"`learn.data` says {data.size} px, and the batches that it trains on have {drawn}: they "
-                    "were set up with the old data, and nobody has told them. As long as `learn3.data` is "
-                    "set to other data, `resize` reaches only those.")
+        raise Again(
+            f"`learn.data` says {data.size} px, and the batches that it trains on have {drawn}: they "
+            "were set up with the old data, and nobody has told them. As long as `learn3.data` is "
+            "set to other data, `resize` reaches only those."
+        )
     if data.size != 128 or learn.history.size != 128:
-        raise Again(f"It has {data.size} px now, and its last run was at {learn.history.size}: meant were "
-                    "128 px in the end.")
+        raise Again(
+            f"It has {data.size} px now, and its last run was at {learn.history.size}: meant were "
+            "128 px in the end."
+        )
     if start > 0.9 * math.log(len(data.classes)):
-        raise Again(f"Its last run starts at a loss of {start:.2f}, as a new head does: meant was one that "
-                    "learns at 64 px first.")
+        raise Again(
+            f"Its last run starts at a loss of {start:.2f}, as a new head does: meant was one that "
+            "learns at 64 px first."
+        )
     score = learn.validate()["accuracy"]
     if score < 0.7:
-        raise Again(f"The switch is made. Its accuracy is {score:.2f}: did the head get epochs at the new "
-                    "size?")
+        raise Again(
+            f"The switch is made. Its accuracy is {score:.2f}: did the head get epochs at the new size?"
+        )
     return f"Repaired: {score:.2f} at 128 px."
 
 # %% ../../nbs/api/8_lab/07_tasks_06.ipynb #69f4d33b
@@ -188,14 +218,20 @@ def check_tiny(learn, given) -> str:
     count_updates(learn, _BUDGET)
     score = learn.validate()["accuracy"]
     if score < _GOAL and data.size < 96:
-        raise Again(f"{score:.2f}, and the goal is {_GOAL}. At {data.size} px everything is small for this "
-                    "body: what did the lesson do with pictures of 32 px?")
+        raise Again(
+            f"{score:.2f}, and the goal is {_GOAL}. At {data.size} px everything is small for this "
+            "body: what did the lesson do with pictures of 32 px?"
+        )
     if score < _GOAL:
-        raise Again(f"{score:.2f}, and the goal is {_GOAL}. You are on the way: had the head its epochs? And "
-                    "is this already the size that suits the body best? Blurred pictures may be enlarged "
-                    "further than sharp ones.")
-    return (f"{score:.2f} from files of {_PX} px, shown to the network at {data.size}, after {len(losses)} "
-            "updates.")
+        raise Again(
+            f"{score:.2f}, and the goal is {_GOAL}. You are on the way: had the head its epochs? And "
+            "is this already the size that suits the body best? Blurred pictures may be enlarged "
+            "further than sharp ones."
+        )
+    return (
+        f"{score:.2f} from files of {_PX} px, shown to the network at {data.size}, after {len(losses)} "
+        "updates."
+    )
 
 # %% ../../nbs/api/8_lab/07_tasks_06.ipynb #98e34f51
 TASKS = {
@@ -205,36 +241,46 @@ TASKS = {
         "gets every place of every map as a number of its own. How many numbers is that for a picture of 224 "
         "px? Hand in the number.",
         check_flattened,
-        ("Halving five times divides each side by 32.",
-         "So a map has 7 places a side.",
-         "7 x 7 places in each of 1,280 maps."),
-        "1280 * (224 // 32) ** 2"),
+        (
+            "Halving five times divides each side by 32.",
+            "So a map has 7 places a side.",
+            "7 x 7 places in each of 1,280 maps.",
+        ),
+        "1280 * (224 // 32) ** 2",
+    ),
     "06.2": Task(
         "Which sizes does it take",
         "Three networks, A, B and C, printed below. Which of the sizes 16, 64 and 128 px does each take? "
         'Say it before you try. Hand in `{"A": [...], "B": [...], "C": [...]}`.',
         check_sizes,
-        ("Look for what decides how many numbers reach the last layer: is it the size of the picture?",
-         "A flattens maps of any size, B and C bring them to a fixed size first. But does a small picture "
-         "come so far?",
-         "In C a picture of 16 px is 12 px after the first filter and 3 after the pooling; the next filter "
-         "is 5 px wide."),
+        (
+            "Look for what decides how many numbers reach the last layer: is it the size of the picture?",
+            "A flattens maps of any size, B and C bring them to a fixed size first. But does a small picture "
+            "come so far?",
+            "In C a picture of 16 px is 12 px after the first filter and 3 after the pooling; the "
+            "next filter "
+            "is 5 px wide.",
+        ),
         '{"A": [64], "B": [16, 64, 128], "C": [64, 128]}',
-        make=make_networks),
+        make=make_networks,
+    ),
     "06.3": Task(
         "A switch that did not happen",
         "Meant was a head that learns at 64 px first, then at 128. The second accuracy is hardly better than "
         "the first. Find the line that does not do what it seems to, repair it and hand in the learner.",
         check_switched,
-        ("How large are the pictures in a batch of `learn3.train_dl`, at the end?",
-         "A learner makes its loaders once, from the data that it was made with.",
-         "There is a method of the learner that changes the size: the lesson used it on the network that "
-         "flattens."),
+        (
+            "How large are the pictures in a batch of `learn3.train_dl`, at the end?",
+            "A learner makes its loaders once, from the data that it was made with.",
+            "There is a method of the learner that changes the size: the lesson used it on the network that "
+            "flattens.",
+        ),
         'data3 = ImageData("sample:side_on", size=64, per_class=16, bs=16, augment="none")\n'
         "learn3 = Learner(data3)\n"
         "learn3.fit(sgdr(1, 3), lr=3e-3)\n"
         "learn3.resize(128)\n"
-        "learn3.fit(sgdr(1, 3), lr=3e-3)"),
+        "learn3.fit(sgdr(1, 3), lr=3e-3)",
+    ),
     "06.4": Task(
         "Sixty seconds",
         "`epoch` says how many seconds an epoch of the small network takes on your machine, at 64 and at "
@@ -242,23 +288,29 @@ TASKS = {
         f"64 px first, then 128, {_LAST} s of it at least. Leave less than one epoch at 64 px unspent. Hand "
         "in `[(64, ...), (128, ...)]`, sizes and epochs.",
         check_plan,
-        (f"Begin at the end: how many epochs at 128 px take at least {_LAST} s?",
-         "What those epochs really take goes off the budget; divide what is left by an epoch at 64 px.",
-         "Round the first up and the second down: `math.ceil` and `//`."),
+        (
+            f"Begin at the end: how many epochs at 128 px take at least {_LAST} s?",
+            "What those epochs really take goes off the budget; divide what is left by an epoch at 64 px.",
+            "Round the first up and the second down: `math.ceil` and `//`.",
+        ),
         "import math\n"
         "last = math.ceil(20 / epoch[128])\n"
         "ex4.check([(64, int((60 - last * epoch[128]) // epoch[64])), (128, last)])",
-        ("epoch",)),
+        ("epoch",),
+    ),
     "06.5": Task(
         "Thirty-two pixels",
         f"The folder `tiny` holds 16 side-on pictures of each class in files of {_PX} x {_PX} px, and "
         f"nothing better is to be had. With at most {_BUDGET} updates in the last run, train a network that "
         f"reaches {_GOAL}. Hand in the learner.",
         check_tiny,
-        ("What would a head on a frozen body get at 32 px, and what did the lesson do about it?",
-         "The size of `ImageData` need not be that of the files.",
-         "Bring them to 160 px, and give the head ten epochs."),
+        (
+            "What would a head on a frozen body get at 32 px, and what did the lesson do about it?",
+            "The size of `ImageData` need not be that of the files.",
+            "Bring them to 160 px, and give the head ten epochs.",
+        ),
         'tiny = write_samples("tiny", n_train=96, n_valid=240, size=32)\n'
         'mine = Learner(ImageData(tiny, size=160, bs=16, augment="none"))\n'
-        "mine.fit(sgdr(1, 10), lr=3e-3)"),
+        "mine.fit(sgdr(1, 10), lr=3e-3)",
+    ),
 }

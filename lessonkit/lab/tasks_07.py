@@ -8,6 +8,7 @@ __all__ = ['TASKS', 'check_gain', 'check_names', 'check_next', 'check_doubt', 'c
 
 # %% ../../nbs/api/8_lab/08_tasks_07.ipynb #4ad8fdaf
 import math
+from itertools import pairwise
 
 from ..evaluate import Answers, confusion_matrix
 from .task import Again, Task, count_updates, read_kind, read_name, read_number
@@ -22,10 +23,11 @@ def _rungs(ladder, n: int) -> dict[str, tuple[float, float]]:
     except (AttributeError, TypeError, ValueError):
         names, values = [], []
     if len(names) < 3 or not all(0 <= value <= 1 for value in values):
-        raise Again('`ladder` is not what the lesson made: run its cells, then '
-                    'exercise("07.1", ladder=ladder, n=n).')
+        raise Again(
+            '`ladder` is not what the lesson made: run its cells, then exercise("07.1", ladder=ladder, n=n).'
+        )
     squares = [p * (1 - p) / n for p in values]
-    doubts = [2 * math.sqrt(a + b) for a, b in zip(squares, squares[1:])]
+    doubts = [2 * math.sqrt(a + b) for a, b in pairwise(squares)]
     return {name: (b - a, doubt) for name, a, b, doubt in zip(names[1:], values, values[1:], doubts)}
 
 # %% ../../nbs/api/8_lab/08_tasks_07.ipynb #fb0b582f
@@ -36,14 +38,18 @@ def check_gain(answer, given) -> str:
     said = {read_name(name, given.ladder, "the name of a rung") for name in answer}
     for name in sorted(said - set(rungs)):
         raise Again(f"{name!r} is where you started. Which step took you up from there?")
-    told = {name: f"{name} added {gain:+.3f}, and chance explains {doubt:.3f}"
-            for name, (gain, doubt) in rungs.items()}
+    told = {
+        name: f"{name} added {gain:+.3f}, and chance explains {doubt:.3f}"
+        for name, (gain, doubt) in rungs.items()
+    }
     sure = {name for name, (gain, doubt) in rungs.items() if gain > doubt}
     if wrong := sorted(said - sure):
         raise Again(f"{told[wrong[0]]}.")
     if missing := sure - said:
-        raise Again(f"{len(missing)} more added more than chance explains: for each rung, work out the doubt "
-                    "of its difference to the one before, as for the duel.")
+        raise Again(
+            f"{len(missing)} more added more than chance explains: for each rung, work out the doubt "
+            "of its difference to the one before, as for the duel."
+        )
     return f"Yes. {'; '.join(told.values())}."
 
 # %% ../../nbs/api/8_lab/08_tasks_07.ipynb #bc99db15
@@ -59,23 +65,31 @@ def check_names(names, given) -> str:
     same = sum(a == b for a, b in zip(names, right)) / len(right)
     if same > 0.99:
         return f"{same:.1%} are what the learner itself says: its own mode, its own colours, its own order."
-    turned = {a: b for a, b in zip(classes, classes[-1:] + classes[:-1])}
+    turned = dict(zip(classes, classes[-1:] + classes[:-1]))
     shifted = sum(a == turned[b] for a, b in zip(names, right)) / len(right)
     if shifted > 0.99:
-        raise Again("The answers are right and the names are not: each stands one place off. With which "
-                    "number does counting start?")
+        raise Again(
+            "The answers are right and the names are not: each stands one place off. With which "
+            "number does counting start?"
+        )
     if shifted > max(0.4, same):
-        raise Again(f"Each name stands one place off, and that is not all: counted rightly, {shifted:.0%} "
-                    "would be what the learner itself says. What happens to a picture before the network, "
-                    "and in it?")
+        raise Again(
+            f"Each name stands one place off, and that is not all: counted rightly, {shifted:.0%} "
+            "would be what the learner itself says. What happens to a picture before the network, "
+            "and in it?"
+        )
     if names == [classes[k] for k in learn.answers().labels.tolist()]:
         raise Again("These are the labels. What is asked for is what the network says, mistakes and all.")
     if same > 0.9:
-        raise Again(f"{same:.0%} are what the learner itself says: nearly. Are these the mean and the "
-                    "deviation that its own network wants? It knows them.")
-    raise Again(f"{same:.0%} are what the learner itself says. All of the mistakes must go: with one left it "
-                "may look worse than before. What happens to a picture before the network, in it, and to the "
-                "number that comes out?")
+        raise Again(
+            f"{same:.0%} are what the learner itself says: nearly. Are these the mean and the "
+            "deviation that its own network wants? It knows them."
+        )
+    raise Again(
+        f"{same:.0%} are what the learner itself says. All of the mistakes must go: with one left it "
+        "may look worse than before. What happens to a picture before the network, in it, and to the "
+        "number that comes out?"
+    )
 
 # %% ../../nbs/api/8_lab/08_tasks_07.ipynb #e6216661
 def check_next(answer, given) -> str:
@@ -90,13 +104,19 @@ def check_next(answer, given) -> str:
     if not any(missed):
         return "Every class is found whole, so any name is as good. Then collect what it is least sure of."
     if recall[k] <= recall.min() + 1e-9:
-        return (f"Of its pictures {recall[k]:.0%} are found, the fewest: it misses {missed[k]}, the other "
-                f"classes {', '.join(map(str, missed[:k] + missed[k + 1:]))}. One picture is soon chance.")
+        return (
+            f"Of its pictures {recall[k]:.0%} are found, the fewest: it misses {missed[k]}, the other "
+            f"classes {', '.join(map(str, missed[:k] + missed[k + 1 :]))}. One picture is soon chance."
+        )
     if taken[k] <= taken.min() + 1e-9:
-        raise Again(f"When the network says {answer}, it is right least often: others are taken for it. Of "
-                    "which class does it miss most pictures?")
-    raise Again(f"Of the {answer} pictures {recall[k]:.0%} are found; another class has fewer. A row of the "
-                "matrix is what a picture is, a column what it was taken for.")
+        raise Again(
+            f"When the network says {answer}, it is right least often: others are taken for it. Of "
+            "which class does it miss most pictures?"
+        )
+    raise Again(
+        f"Of the {answer} pictures {recall[k]:.0%} are found; another class has fewer. A row of the "
+        "matrix is what a picture is, a column what it was taken for."
+    )
 
 # %% ../../nbs/api/8_lab/08_tasks_07.ipynb #cc8ce712
 _GOOD, _BETTER = 0.95, 0.96
@@ -110,20 +130,27 @@ def check_doubt(answer, given) -> str:
     if abs(answer / right - 1) < 0.06:
         return f"About {right:,.0f}, each. On the same pictures some of the chance cancels, and fewer do."
     if abs(answer / (right / 2) - 1) < 0.15:
-        raise Again("Half of what is needed, or near it. Do both accuracies move, each on its own? And a "
-                    "factor under a square root is squared when it comes out.")
+        raise Again(
+            "Half of what is needed, or near it. Do both accuracies move, each on its own? And a "
+            "factor under a square root is squared when it comes out."
+        )
     if abs(answer / (right / 4) - 1) < 0.1:
-        raise Again("At that number the difference is as large as its standard error. It is to be twice "
-                    "that.")
-    raise Again("Put your number in: how large is the standard error of each accuracy over so many pictures, "
-                "and of their difference? It is to be 0.005.")
+        raise Again(
+            "At that number the difference is as large as its standard error. It is to be twice that."
+        )
+    raise Again(
+        "Put your number in: how large is the standard error of each accuracy over so many pictures, "
+        "and of their difference? It is to be 0.005."
+    )
 
 # %% ../../nbs/api/8_lab/08_tasks_07.ipynb #22eb051d
 def _seen(answers: Answers, n: int) -> None:
     "Again: other pictures than the recipe was judged by."
     if len(answers.labels) != n:
-        raise Again(f"Your learner is judged by {len(answers.labels)} pictures, the recipe was by {n}: give "
-                    "it the same.")
+        raise Again(
+            f"Your learner is judged by {len(answers.labels)} pictures, the recipe was by {n}: give "
+            "it the same."
+        )
 
 # %% ../../nbs/api/8_lab/08_tasks_07.ipynb #3c790482
 def check_beaten(learn, given) -> str:
@@ -136,20 +163,26 @@ def check_beaten(learn, given) -> str:
     if getattr(learn.data, "classes", None) != data.classes:
         raise Again("This learner has other classes than the recipe: give it the same data.")
     if new := {item.path for item in learn.data.items("train")} - {item.path for item in data.items("train")}:
-        raise Again(f"It learnt from {len(new)} pictures that the recipe had not. Other or more pictures may "
-                    "help; here the rest is asked for: give it the same (`options`).")
+        raise Again(
+            f"It learnt from {len(new)} pictures that the recipe had not. Other or more pictures may "
+            "help; here the rest is asked for: give it the same (`options`)."
+        )
     mine = learn.answers()
     _seen(mine, len(theirs.labels))
     lost, before = ((a.predicted != a.labels).sum().item() for a in (mine, theirs))
     both = f"Of {len(mine.labels)} pictures yours has {lost} wrong, the recipe {before}."
     if before < 2:
-        raise Again(f"{both} There is nothing to halve: take fewer pictures (per_class=8) or harder ones for "
-                    "both, and ask again.")
+        raise Again(
+            f"{both} There is nothing to halve: take fewer pictures (per_class=8) or harder ones for "
+            "both, and ask again."
+        )
     if lost <= before // 2:
         return f"{both} Chance moves {before} by some {math.sqrt(before):.0f}: is the difference more?"
-    raise Again(f"{both} Half of that is asked for. What does the network see at {learn.size} px, and how "
-                "often did it see each picture? If you cannot get there: how many of its mistakes could you "
-                "tell apart yourself?")
+    raise Again(
+        f"{both} Half of that is asked for. What does the network see at {learn.size} px, and how "
+        "often did it see each picture? If you cannot get there: how many of its mistakes could you "
+        "tell apart yourself?"
+    )
 
 # %% ../../nbs/api/8_lab/08_tasks_07.ipynb #e0d8c698
 TASKS = {
@@ -159,62 +192,76 @@ TASKS = {
         "the difference with twice its standard error over `n` pictures, as for the duel. Give a list of "
         "names.",
         check_gain,
-        ("Differences are asked for, not heights: `zip(values, values[1:])` gives neighbours.",
-         "The variance of an accuracy p is p (1 - p) / n; those of both rungs add up.",
-         "A rung counts if b - a > 2 * ((a * (1 - a) + b * (1 - b)) / n) ** 0.5."),
+        (
+            "Differences are asked for, not heights: `zip(values, values[1:])` gives neighbours.",
+            "The variance of an accuracy p is p (1 - p) / n; those of both rungs add up.",
+            "A rung counts if b - a > 2 * ((a * (1 - a) + b * (1 - b)) / n) ** 0.5.",
+        ),
         "names, values = list(ladder), list(ladder.values())\n"
         "sure = [name for name, a, b in zip(names[1:], values, values[1:])\n"
         "        if b - a > 2 * ((a * (1 - a) + b * (1 - b)) / n) ** 0.5]\n"
         "ex1.check(sure)",
-        ("ladder", "n")),
+        ("ladder", "n"),
+    ),
     "07.2": Task(
         "Predictions to repair",
         "The rest of the cell names the validation pictures without `learn.predict`, and gets most of them "
         "wrong. There are three mistakes in it. Repair them and hand in the list of names.",
         check_names,
-        ("Dropout and batch norm work differently while a network trains: `net.eval()`.",
-         "The weights want their own normalisation: `learn.model.mean`, `learn.model.std`.",
-         "And `data.classes[k]` is the name of answer k, without any shift."),
+        (
+            "Dropout and batch norm work differently while a network trains: `net.eval()`.",
+            "The weights want their own normalisation: `learn.model.mean`, `learn.model.std`.",
+            "And `data.classes[k]` is the name of answer k, without any shift.",
+        ),
         "net = copy.deepcopy(learn.model).eval()\n"
         "mean, std = (torch.tensor(v)[:, None, None] for v in (net.mean, net.std))\n"
         "with torch.no_grad():\n"
         "    said = net((pictures - mean) / std).argmax(1)\n"
         "names = [data.classes[k] for k in said]",
-        ("learn",)),
+        ("learn",),
+    ),
     "07.3": Task(
         "What to collect next",
         "You may photograph fifty more pictures of one class. Of which class does your network miss the "
         "largest part? Give its name (and remember that one picture is soon chance).",
         check_next,
-        ("`confusion_matrix`: a row is what a picture is, a column what it was taken for.",
-         "The part that is found is the diagonal divided by the sum of its row.",
-         "`matrix.diag() / matrix.sum(1)`: the class with the smallest."),
-        "part = matrix.diag() / matrix.sum(1)\n"
-        "ex3.check(data.classes[part.argmin()])",
-        ("learn",)),
+        (
+            "`confusion_matrix`: a row is what a picture is, a column what it was taken for.",
+            "The part that is found is the diagonal divided by the sum of its row.",
+            "`matrix.diag() / matrix.sum(1)`: the class with the smallest.",
+        ),
+        "part = matrix.diag() / matrix.sum(1)\nex3.check(data.classes[part.argmin()])",
+        ("learn",),
+    ),
     "07.4": Task(
         "A difference to doubt",
         "One network has 0.95 on n pictures, another 0.96 on n other ones. How large must n be, until the "
         "difference is twice its standard error?",
         check_doubt,
-        ("The variance of an accuracy p over n pictures is p (1 - p) / n.",
-         "Variances of two independent numbers add up; a standard error is the square root.",
-         "0.01 = 2 sqrt((0.95 * 0.05 + 0.96 * 0.04) / n): solve for n."),
-        "4 * (0.95 * 0.05 + 0.96 * 0.04) / 0.01 ** 2"),
+        (
+            "The variance of an accuracy p over n pictures is p (1 - p) / n.",
+            "Variances of two independent numbers add up; a standard error is the square root.",
+            "0.01 = 2 sqrt((0.95 * 0.05 + 0.96 * 0.04) / n): solve for n.",
+        ),
+        "4 * (0.95 * 0.05 + 0.96 * 0.04) / 0.01 ** 2",
+    ),
     "07.5": Task(
         "Beat the recipe",
         "Train a learner on the same pictures, no more of them, that makes at most half of the mistakes that "
         "`five` makes on the validation pictures. Time is yours: larger pictures, more epochs, another "
         "network. Hand in the learner. (Each try on the same pictures flatters you a little more.)",
         check_beaten,
-        ("What limits it? Look at the mistakes: are they hard for you, too?",
-         "Larger pictures help where details decide, and so do more epochs of small steps.",
-         "128 px, the head first, then everything for ten epochs, the head's rate at 1e-3, then the best "
-         "weights back (`restore_best()`)."),
-        "better = Learner(ImageData(PICTURES, **options | {\"size\": 128}))\n"
+        (
+            "What limits it? Look at the mistakes: are they hard for you, too?",
+            "Larger pictures help where details decide, and so do more epochs of small steps.",
+            "128 px, the head first, then everything for ten epochs, the head's rate at 1e-3, then the best "
+            "weights back (`restore_best()`).",
+        ),
+        'better = Learner(ImageData(PICTURES, **options | {"size": 128}))\n'
         "better.fit(sgdr(3, 1), lr=3e-3, progress=False)\n"
         "better.unfreeze()\n"
         "better.fit(sgdr(1, 10), lr=spread_lrs(1e-3, 3, 3), progress=False)\n"
         "better.restore_best()",
-        ("five", "learn")),
+        ("five", "learn"),
+    ),
 }

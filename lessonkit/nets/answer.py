@@ -19,17 +19,21 @@ def split_batch(batch) -> tuple[list, dict, object]:
     if isinstance(batch, Mapping):
         name = next((k for k in _TARGETS if k in batch), None)
         if name is None:
-            raise ValueError(f"the batch has {sorted(map(str, batch))}, but no target (one of "
-                             f"{', '.join(_TARGETS)}): pass batch_loss=, a function of (model, batch) that "
-                             "returns the loss")
+            raise ValueError(
+                f"the batch has {sorted(map(str, batch))}, but no target (one of "
+                f"{', '.join(_TARGETS)}): pass batch_loss=, a function of (model, batch) that "
+                "returns the loss"
+            )
         return [], {k: v for k, v in batch.items() if k != name}, batch[name]
     if isinstance(batch, list | tuple) and len(batch) > 1:
         *inputs, target = batch
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             return [], inputs[0], target
         return inputs, {}, target
-    raise ValueError(f"a batch of type {type(batch).__name__} without a target: (x, y) or a dictionary is "
-                     "understood; else pass batch_loss=, a function of (model, batch) that returns the loss")
+    raise ValueError(
+        f"a batch of type {type(batch).__name__} without a target: (x, y) or a dictionary is "
+        "understood; else pass batch_loss=, a function of (model, batch) that returns the loss"
+    )
 
 # %% ../../nbs/api/3_nets/02_answer.ipynb #fb25a21c
 def full(value):

@@ -28,6 +28,7 @@ class Body:
     """A network without its classifier. net: gives [n, n_features, h, w] of pictures if `maps`, else [n,
     n_features]; mean, std: the normalisation its weights want; fixed_size: the only size of pictures it
     takes, px (None: any)."""
+
     net: nn.Module
     n_features: int
     maps: bool
@@ -48,18 +49,23 @@ def read_weights(path: str | os.PathLike) -> tuple[dict, dict]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"weights file {path} is not there: give a .pth or .safetensors file, "
-                                "a name such as DEFAULT, or none")
+        raise FileNotFoundError(
+            f"weights file {path} is not there: give a .pth or .safetensors file, "
+            "a name such as DEFAULT, or none"
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors import safe_open
+
             with safe_open(path, "pt") as f:
                 return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:
-        raise ValueError(f"{path} cannot be read as weights ({type(e).__name__}: "
-                         f"{str(e).splitlines()[0][:200]}): a state dict of tensors is needed, saved as "
-                         ".safetensors or with torch.save") from e
+        raise ValueError(
+            f"{path} cannot be read as weights ({type(e).__name__}: "
+            f"{str(e).splitlines()[0][:200]}): a state dict of tensors is needed, saved as "
+            ".safetensors or with torch.save"
+        ) from e
     for key in ("state_dict", "model"):
         state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
@@ -67,7 +73,15 @@ def read_weights(path: str | os.PathLike) -> tuple[dict, dict]:
     return {k.removeprefix("module."): v for k, v in state.items()}, {}
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #00ff0f83
-TOPS = ("fc", "classifier", "head", "heads", "AuxLogits", "aux1", "aux2")      # what torchvision calls a classifier
+TOPS = (
+    "fc",
+    "classifier",
+    "head",
+    "heads",
+    "AuxLogits",
+    "aux1",
+    "aux2",
+)  # what torchvision calls a classifier
 
 
 def fill(net: nn.Module, state: dict, arch: str, source, tops: tuple[str, ...] = TOPS) -> None:
@@ -80,10 +94,16 @@ def fill(net: nn.Module, state: dict, arch: str, source, tops: tuple[str, ...] =
     wrong = sorted(k for k in body if k in state and state[k].shape != own[k].shape)
     unknown = sorted(k for k in state if k not in own and not k.startswith(inside))
     if missing or wrong or unknown:
-        what = [f"{len(names)} {kind} (first {names[0]})" for names, kind in
-                ((missing, "missing"), (wrong, "of another shape"), (unknown, "unknown")) if names]
-        raise ValueError(f"{source} is not {arch}'s weights: of {len(body)} tensors " + ", ".join(what)
-                         + "; give the arch that the file was made with")
+        what = [
+            f"{len(names)} {kind} (first {names[0]})"
+            for names, kind in ((missing, "missing"), (wrong, "of another shape"), (unknown, "unknown"))
+            if names
+        ]
+        raise ValueError(
+            f"{source} is not {arch}'s weights: of {len(body)} tensors "
+            + ", ".join(what)
+            + "; give the arch that the file was made with"
+        )
     net.load_state_dict(own | {k: v for k, v in state.items() if k in own and v.shape == own[k].shape})
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #b58145a8
@@ -105,9 +125,12 @@ def _fill_from_file(net: nn.Module, path, arch: str, tops: tuple[str, ...] = TOP
 def _chain(net: nn.Module) -> nn.Sequential | None:
     "The layers before the pooling as one chain, for the families whose forward is one; None for others."
     from torchvision.models import DenseNet, RegNet, ResNet, SwinTransformer
+
     if isinstance(net, ResNet | RegNet):
-        return nn.Sequential(OrderedDict((k, m) for k, m in net.named_children() if k not in ("avgpool", "fc")))
-    if isinstance(net, DenseNet):                                  # its last ReLU stands in forward
+        return nn.Sequential(
+            OrderedDict((k, m) for k, m in net.named_children() if k not in ("avgpool", "fc"))
+        )
+    if isinstance(net, DenseNet):  # its last ReLU stands in forward
         return nn.Sequential(OrderedDict([*net.features.named_children(), ("relu", nn.ReLU())]))
     if isinstance(getattr(net, "features", None), nn.Sequential) and not isinstance(net, SwinTransformer):
         return net.features
@@ -125,10 +148,16 @@ def split_body(net: nn.Module) -> tuple[nn.Module, int, bool]:
         with torch.no_grad():
             chain.eval()
             return chain, chain(torch.zeros(1, 3, 64, 64)).shape[1], True
-    linear = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Linear) and not name.startswith("Aux")]
+    linear = [
+        (name, m)
+        for name, m in net.named_modules()
+        if isinstance(m, nn.Linear) and not name.startswith("Aux")
+    ]
     if not linear:
-        raise ValueError(f"{type(net).__name__} has no linear layer at its end: build the head yourself and "
-                         "pass the module")
+        raise ValueError(
+            f"{type(net).__name__} has no linear layer at its end: build the head yourself and "
+            "pass the module"
+        )
     name, last = linear[-1]
     net.set_submodule(name, nn.Identity())
     return net, last.in_features, False
@@ -137,30 +166,36 @@ def split_body(net: nn.Module) -> tuple[nn.Module, int, bool]:
 def _bare(arch: str) -> nn.Module:
     "torchvision's untrained network, or our own. ValueError for another name, with names that are near."
     from torchvision import models
-    if arch == "resnet10":                                         # one block a stage: small enough for a CPU
+
+    if arch == "resnet10":  # one block a stage: small enough for a CPU
         return models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1])
     known = list_archs()
     if arch not in known:
         import difflib
+
         near = difflib.get_close_matches(arch, known, 3) or [DEFAULT_ARCH, "resnet34", "resnext50_32x4d"]
-        raise ValueError(f"arch={arch!r} is not a classifier of torchvision; did you mean {', '.join(near)}? "
-                         "(timm's are called timm/NAME)")
+        raise ValueError(
+            f"arch={arch!r} is not a classifier of torchvision; did you mean {', '.join(near)}? "
+            "(timm's are called timm/NAME)"
+        )
     extra = {"init_weights": False} if arch in ("googlenet", "inception_v3") else {}
     net = models.get_model(arch, weights=None, **extra)
     if hasattr(net, "aux_logits"):
-        net.aux_logits = False                                     # one output, in training too
+        net.aux_logits = False  # one output, in training too
     return net
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #8c273281
 def list_archs() -> list[str]:
     "Names of networks: the default, ours, torchvision's classifiers. Any of timm's is one too, as timm/NAME."
     from torchvision import models
-    return [DEFAULT_ARCH, "resnet10"] + models.list_models(module=models)
+
+    return [DEFAULT_ARCH, "resnet10", *models.list_models(module=models)]
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #7c39242e
 def _torchvision_body(arch: str, weights) -> Body:
     "A network of torchvision, or our own resnet10, with `weights`, as a body."
     from torchvision import models
+
     net = _bare(arch)
     enum = None if arch == "resnet10" else models.get_model_weights(arch)
     value = enum.DEFAULT if enum else None
@@ -190,8 +225,10 @@ def _torchvision_source(arch: str, enum, weights: str):
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #c8ea47a4
 def _no_such_weights(arch: str, weights: str, names: list[str]) -> ValueError:
-    return ValueError(f"weights={weights!r}: {arch} has the weights {', '.join(names) or 'none yet'}; "
-                      "or give a .pth or .safetensors file, or none")
+    return ValueError(
+        f"weights={weights!r}: {arch} has the weights {', '.join(names) or 'none yet'}; "
+        "or give a .pth or .safetensors file, or none"
+    )
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #95d35b70
 def _no_network(arch: str, error: Exception, fetch: str) -> ConnectionError:
@@ -200,7 +237,8 @@ def _no_network(arch: str, error: Exception, fetch: str) -> ConnectionError:
         f"the {arch} weights could not be fetched ({error}). Without a network: take arch {DEFAULT_ARCH}, "
         f"whose weights came with lessonkit; or fetch {fetch} on a machine that has a network, then give "
         "that file as weights, or put it into a folder and set LESSONKIT_WEIGHTS to the folder; or train "
-        "from nothing with weights none")
+        "from nothing with weights none"
+    )
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #beb44221
 def _download(arch: str, value) -> dict:
@@ -215,13 +253,17 @@ def _download(arch: str, value) -> dict:
 def _timm_net(name: str) -> nn.Module:
     "timm's untrained network. ValueError for a name it does not have, with names that are near."
     import timm
+
     base, _, tag = name.partition(".")
     if not timm.is_model(base) or (tag and name not in timm.list_pretrained(f"{base}.*")):
         import difflib
+
         known = timm.list_pretrained(f"{base}.*") if timm.is_model(base) else timm.list_models()
         near = difflib.get_close_matches(name, known, 3) or ["resnet34", "convnext_atto"]
-        raise ValueError(f"arch='timm/{name}' is not a network of timm; did you mean "
-                         f"{', '.join(f'timm/{n}' for n in near)}?")
+        raise ValueError(
+            f"arch='timm/{name}' is not a network of timm; did you mean "
+            f"{', '.join(f'timm/{n}' for n in near)}?"
+        )
     return timm.create_model(name)
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #dcaf0401
@@ -239,16 +281,19 @@ def _as_body(net: nn.Module, **normalisation) -> Body:
     with torch.no_grad():
         seen = net.forward_features(x)
         maps = isinstance(seen, torch.Tensor) and seen.ndim == 4 and seen.shape[1] == net.num_features
-        net.reset_classifier(0, *[""] * maps)                      # "": no pooling, our head does that
+        net.reset_classifier(0, *[""] * maps)  # "": no pooling, our head does that
         n_features = net(x).shape[1]
     fixed = cfg["input_size"][1] if cfg.get("fixed_input_size") else None
-    return Body(net, n_features, maps, **{"mean": cfg["mean"], "std": cfg["std"]} | normalisation, fixed_size=fixed)
+    return Body(
+        net, n_features, maps, **{"mean": cfg["mean"], "std": cfg["std"]} | normalisation, fixed_size=fixed
+    )
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #ecda7a24
 def _hub_answers() -> bool:
     "Whether the hub that timm's weights lie on can be reached, asked once."
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
+
     try:
         get_session().head(constants.ENDPOINT, timeout=5)
         return True
@@ -261,7 +306,11 @@ def _fetched(name: str, arch: str) -> nn.Module:
     do instead."""
     import timm
     from huggingface_hub import constants
-    offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE or not _hub_answers()
+
+    offline, constants.HF_HUB_OFFLINE = (
+        constants.HF_HUB_OFFLINE,
+        constants.HF_HUB_OFFLINE or not _hub_answers(),
+    )
     try:
         return timm.create_model(name, pretrained=True)
     except Exception as e:
@@ -291,6 +340,7 @@ def _timm_body(arch: str, weights) -> Body:
 def _tagged(name: str, weights: str) -> str:
     "timm's name for a network with weights. ValueError where it has none of that name."
     import timm
+
     base, _, tag = name.partition(".")
     tags = [t.partition(".")[2] for t in timm.list_pretrained(f"{base}.*")]
     tag = tag if weights == "DEFAULT" else weights
@@ -310,12 +360,16 @@ def lite0_file() -> Path:
     folder = Path(spec.submodule_search_locations[0]) if spec else None
     path = folder / "models" / "efficientnet-lite0-57934424.pth" if folder else None
     if path is None or not path.is_file():
-        raise FileNotFoundError(f"the weights of {DEFAULT_ARCH} are not there (the package {LITE0_PACKAGE} "
-                                f"has them): {again}; or train from nothing with weights none")
+        raise FileNotFoundError(
+            f"the weights of {DEFAULT_ARCH} are not there (the package {LITE0_PACKAGE} "
+            f"has them): {again}; or train from nothing with weights none"
+        )
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != LITE0_SHA256:
-        raise ValueError(f"{path} is not the file it should be (SHA-256 {found[:12]}..., not "
-                         f"{LITE0_SHA256[:12]}...): {again}")
+        raise ValueError(
+            f"{path} is not the file it should be (SHA-256 {found[:12]}..., not "
+            f"{LITE0_SHA256[:12]}...): {again}"
+        )
     return path
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #defd21a4
@@ -324,8 +378,10 @@ def _fill_from_wheel(net: nn.Module) -> None:
     state, own = read_weights(lite0_file())[0], net.state_dict()
     wrong = [k for k, mine, theirs in zip(own, own.values(), state.values()) if mine.shape != theirs.shape]
     if len(state) != len(own) or wrong:
-        raise ValueError(f"the weights of {DEFAULT_ARCH} do not fit timm's network ({len(state)} tensors for "
-                         f"{len(own)}, {len(wrong)} of another shape): install timm 1.0")
+        raise ValueError(
+            f"the weights of {DEFAULT_ARCH} do not fit timm's network ({len(state)} tensors for "
+            f"{len(own)}, {len(wrong)} of another shape): install timm 1.0"
+        )
     net.load_state_dict(dict(zip(own, state.values())))
 
 # %% ../../nbs/api/3_nets/00_bodies.ipynb #a3af8454

@@ -21,6 +21,7 @@ from .bodies import load_body
 # %% ../../nbs/api/3_nets/01_classifier.ipynb #cbbc65ca
 class ConcatPool(nn.Module):
     "Global average and maximum pooling side by side: [n, c, h, w] -> [n, 2c]."
+
     def forward(self, x):
         return torch.cat([F.adaptive_avg_pool2d(x, 1), F.adaptive_max_pool2d(x, 1)], 1).flatten(1)
 
@@ -30,7 +31,11 @@ def new_head(n_features: int, n_classes: int, pool: bool = True, dropout: float 
     (`pool`)."""
     n = 2 * n_features if pool else n_features
     layers = [("pool", ConcatPool())] if pool else []
-    layers += [("norm", nn.BatchNorm1d(n)), ("dropout", nn.Dropout(dropout)), ("linear", nn.Linear(n, n_classes))]
+    layers += [
+        ("norm", nn.BatchNorm1d(n)),
+        ("dropout", nn.Dropout(dropout)),
+        ("linear", nn.Linear(n, n_classes)),
+    ]
     return nn.Sequential(OrderedDict(layers))
 
 # %% ../../nbs/api/3_nets/01_classifier.ipynb #2e785d14
@@ -42,8 +47,16 @@ class Classifier(nn.Module):
     with; fixed_size: the only size it takes, px (None: any). While the body is frozen it runs without
     autograd.
     """
-    def __init__(self, body: nn.Module, head: nn.Module, arch: str, mean: tuple, std: tuple,
-                 fixed_size: int | None = None):
+
+    def __init__(
+        self,
+        body: nn.Module,
+        head: nn.Module,
+        arch: str,
+        mean: tuple,
+        std: tuple,
+        fixed_size: int | None = None,
+    ):
         super().__init__()
         self.body, self.head = body, head
         self.arch, self.mean, self.std, self.fixed_size = arch, tuple(mean), tuple(std), fixed_size
@@ -78,8 +91,13 @@ class Classifier(nn.Module):
         return seen
 
 # %% ../../nbs/api/3_nets/01_classifier.ipynb #c9865ffa
-def build_model(arch: str, n_classes: int, weights: str | os.PathLike | None = "DEFAULT", dropout: float = 0.25,
-                seed: int | None = None) -> Classifier:
+def build_model(
+    arch: str,
+    n_classes: int,
+    weights: str | os.PathLike | None = "DEFAULT",
+    dropout: float = 0.25,
+    seed: int | None = None,
+) -> Classifier:
     """A classifier for `n_classes`: `arch`'s body with its `weights` (see `load_body` for both), and a new
     head.
 
@@ -94,15 +112,16 @@ def build_model(arch: str, n_classes: int, weights: str | os.PathLike | None = "
         body = load_body(arch, weights)
         head = new_head(body.n_features, n_classes, body.maps, dropout)
         model = Classifier(body.net, head, arch, body.mean, body.std, body.fixed_size)
-    return model.to(memory_format=torch.channels_last)             # the layout that convolutions are quickest in
+    return model.to(memory_format=torch.channels_last)  # the layout that convolutions are quickest in
 
 # %% ../../nbs/api/3_nets/01_classifier.ipynb #c94f91a5
-CROWDED = 1.5                      # times an equal share of the layers
+CROWDED = 1.5  # times an equal share of the layers
 
 
 @dataclass(frozen=True)
 class LayerGroup:
     "Layers that are trained alike: a `name` to show and the `modules`, from the input on."
+
     name: str
     modules: tuple[nn.Module, ...]
     loose: tuple[nn.Parameter, ...] = ()
@@ -130,13 +149,17 @@ def _children(named: list[tuple[str, nn.Module]], n: int) -> list[tuple[str, nn.
     weight = lambda m: sum(p.numel() for p in m.parameters())
     while True:
         depths = [_depth(m) for _, m in named]
-        crowded = [i for i, (_, m) in enumerate(named) if depths[i] > CROWDED * sum(depths) / n and any(m.children())]
-        chains = [i for i, (_, m) in enumerate(named) if isinstance(m, nn.Sequential | nn.ModuleList) and len(m)]
+        crowded = [
+            i for i, (_, m) in enumerate(named) if depths[i] > CROWDED * sum(depths) / n and any(m.children())
+        ]
+        chains = [
+            i for i, (_, m) in enumerate(named) if isinstance(m, nn.Sequential | nn.ModuleList) and len(m)
+        ]
         if not crowded and (sum(weight(m) > 0 for _, m in named) >= n or not chains):
             return named
         i = max(crowded or chains, key=lambda i: (weight(named[i][1]), -i))
         name, m = named[i]
-        named = named[:i] + [(f"{name}.{k}", c) for k, c in m.named_children()] + named[i + 1:]
+        named = named[:i] + [(f"{name}.{k}", c) for k, c in m.named_children()] + named[i + 1 :]
 
 # %% ../../nbs/api/3_nets/01_classifier.ipynb #534385a8
 def _depth(m: nn.Module) -> int:
@@ -152,10 +175,13 @@ def _cut(named: list[tuple[str, nn.Module]], n: int) -> list[list[tuple[str, nn.
         depth.append(depth[-1] + max(_depth(m), int(any(True for _ in m.parameters()))))
     cuts = [0]
     for k in range(1, n):
-        left = [i for i in range(cuts[-1] + 1, len(named)) if depth[i] > depth[cuts[-1]]
-                and len({d for d in depth[i:]}) > n - k]
+        left = [
+            i
+            for i in range(cuts[-1] + 1, len(named))
+            if depth[i] > depth[cuts[-1]] and len(set(depth[i:])) > n - k
+        ]
         cuts.append(min(left, key=lambda i: abs(depth[i] - depth[-1] * k / n)))
-    return [named[a:b] for a, b in zip(cuts, cuts[1:] + [len(named)])]
+    return [named[a:b] for a, b in zip(cuts, [*cuts[1:], len(named)])]
 
 # %% ../../nbs/api/3_nets/01_classifier.ipynb #0762ef16
 def layer_groups(model: nn.Module, n: int = 3) -> list[LayerGroup]:
@@ -174,10 +200,14 @@ def layer_groups(model: nn.Module, n: int = 3) -> list[LayerGroup]:
         last = (tail[0][0], nn.ModuleList(m for _, m in tail)) if tail else None
     parts = sum(any(True for _ in m.parameters()) for _, m in named)
     if last is None or parts < n - 1:
-        raise ValueError(f"n={n} layer groups: {type(model).__name__} has only {parts + (last is not None)} "
-                         "parts with weights to share out; take fewer groups")
+        raise ValueError(
+            f"n={n} layer groups: {type(model).__name__} has only {parts + (last is not None)} "
+            "parts with weights to share out; take fewer groups"
+        )
     runs = _cut(named, n - 1)
-    groups = [LayerGroup(_name(run), tuple(m for _, m in run)) for run in runs] + [LayerGroup(last[0], (last[1],))]
+    groups = [LayerGroup(_name(run), tuple(m for _, m in run)) for run in runs] + [
+        LayerGroup(last[0], (last[1],))
+    ]
     inside = {id(p) for g in groups for p in g.params}
     loose = tuple(p for p in model.parameters() if id(p) not in inside)
     return [LayerGroup(groups[0].name, groups[0].modules, loose), *groups[1:]] if loose else groups
@@ -197,8 +227,9 @@ def freeze_to(groups: list[LayerGroup], k: int, norms: bool = True) -> None:
     ValueError: no such group."""
     k = k + len(groups) if k < 0 else k
     if not 0 <= k < len(groups):
-        raise ValueError(f"freeze_to({k}): there are {len(groups)} layer groups, so {-len(groups)} to "
-                         f"{len(groups) - 1}")
+        raise ValueError(
+            f"freeze_to({k}): there are {len(groups)} layer groups, so {-len(groups)} to {len(groups) - 1}"
+        )
     for i, group in enumerate(groups):
         for p in group.params:
             p.requires_grad_(i >= k)
@@ -236,8 +267,9 @@ def check_size(model: nn.Module, size: int) -> None:
             model(torch.zeros(1, 3, size, size, device=one.device, dtype=one.dtype))
     except (RuntimeError, AssertionError, ValueError) as e:
         name = getattr(model, "arch", type(model).__name__)
-        raise ValueError(f"{name} cannot take pictures of {size} px: {_why_not(model)} "
-                         f"({str(e).splitlines()[0]})") from e
+        raise ValueError(
+            f"{name} cannot take pictures of {size} px: {_why_not(model)} ({str(e).splitlines()[0]})"
+        ) from e
     finally:
         for m, flag in flags:
             m.training = flag
@@ -249,5 +281,7 @@ def _why_not(model: nn.Module) -> str:
         return f"its layers were made for {fixed} px and take no other size: take a size of {fixed}"
     if any(isinstance(m, ConcatPool | nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) for m in model.modules()):
         return "the pictures are too small for its layers: take a larger size"
-    return ("it has no global pooling before its head, so it works only at the size it was made for: keep "
-            "that size, or put nn.AdaptiveAvgPool2d(1) before the head")
+    return (
+        "it has no global pooling before its head, so it works only at the size it was made for: keep "
+        "that size, or put nn.AdaptiveAvgPool2d(1) before the head"
+    )

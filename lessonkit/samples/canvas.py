@@ -87,7 +87,9 @@ def smooth(knots, closed=False, steps=6):
     p = np.concatenate([k[-1:], k, k[:2]] if closed else [k[:1], k, k[-1:]])
     t = (np.arange(steps) / steps)[None, :, None]
     a, b, c, d = (p[i : len(p) - 3 + i, None] for i in range(4))
-    line = (b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))).reshape(-1, 2)
+    line = (b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))).reshape(
+        -1, 2
+    )
     return line if closed else np.concatenate([line, k[-1:]])
 
 # %% ../../nbs/api/1_samples/00_canvas.ipynb #227af979
@@ -130,7 +132,9 @@ def _edges(paths, size):
     for path in paths:
         p = np.rint(path * (64.0 * size)) * (1, 1 / 16) - (0, 0.5)
         q = np.concatenate([p[..., 1:, :], p[..., :1, :]], -2)
-        area = (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(-1, keepdims=True)  # exact, of short numbers
+        area = (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(
+            -1, keepdims=True
+        )  # exact, of short numbers
         sign = np.where(area < 0, -1.0, 1.0) + np.zeros(p.shape[:-1])
         found.append((p.reshape(-1, 2), q.reshape(-1, 2), sign.ravel()))
     return found[0] if len(found) == 1 else tuple(np.concatenate(part) for part in zip(*found))
@@ -161,7 +165,9 @@ def _coverage(paths, size, work):
     h, w = int(row.max()) - top + 1, int(col.max()) - left + 2
     at, share = row * w + (col - top * w - left), work[: h * w]
     share[:] = 0
-    np.add.at(share, at, 64 * sign.astype(np.float32) - part)  # what it grows by, from one pixel to the next: whole
+    np.add.at(
+        share, at, 64 * sign.astype(np.float32) - part
+    )  # what it grows by, from one pixel to the next: whole
     np.add.at(share, at + 1, part)  # numbers below 2**24, so that every sum is exact
     share.cumsum(out=share)  # every scan line ends at 0, so the rows need not be told apart
     np.minimum(np.abs(share, out=share), 256, out=share)
@@ -207,7 +213,7 @@ class Canvas:
 
 # %% ../../nbs/api/1_samples/00_canvas.ipynb #1fd64b1c
 class Frame:
-    "A place of its own for a figure: where it stands, how large, turned (in turns) and stretched along its x."
+    "A place of its own for a figure: where it stands, how large, turned (in turns), stretched along its x."
 
     def __init__(self, x, y, scale, turn, stretch=1.0):
         self.place = (x, y, scale, turn, stretch)
@@ -297,7 +303,9 @@ def colours(dice, gap=55):
 # %% ../../nbs/api/1_samples/00_canvas.ipynb #cc0ed3c3
 def _relief(dice, size, cells):
     "A soft random surface from -1 to 1."
-    grid = (dice.bytes((cells + 2) * (cells + 2)).reshape(cells + 2, cells + 2) / 127.5 - 1).astype(np.float32)
+    grid = (dice.bytes((cells + 2) * (cells + 2)).reshape(cells + 2, cells + 2) / 127.5 - 1).astype(
+        np.float32
+    )
     at = (np.arange(size) + 0.5) * (cells / size)
     i = np.floor(at).astype(np.int64)
     f = (at - i).astype(np.float32)[:, None]

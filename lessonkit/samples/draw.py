@@ -13,9 +13,31 @@ from zlib import crc32
 import numpy as np
 from PIL import Image
 
-from .canvas import (CIRCLE, DARK, DISC, LIGHT, Canvas, Dice, Frame, apart, box,
-                                      clip, colours, direction, ellipse, lathe, light, mix, move,
-                                      pattern, as_points, ribbon, smooth, spin, wave)
+from lessonkit.samples.canvas import (
+    CIRCLE,
+    DARK,
+    DISC,
+    LIGHT,
+    Canvas,
+    Dice,
+    Frame,
+    apart,
+    as_points,
+    box,
+    clip,
+    colours,
+    direction,
+    ellipse,
+    lathe,
+    light,
+    mix,
+    move,
+    pattern,
+    ribbon,
+    smooth,
+    spin,
+    wave,
+)
 
 # %% ../../nbs/api/1_samples/01_draw.ipynb #6c23f843
 def _flipped(parts):
@@ -111,7 +133,9 @@ def _wall(canvas, dice, ground, hues):
     if share is not None:
         canvas.blend(share * 0.8, soft)
     if dice.chance(0.4):
-        canvas.fill(move(CIRCLE[::16], dice.many(3, 0, 1), dice.many(3, 0, 1), dice.many(3, 0.08, 0.3)), soft, 0.5)
+        canvas.fill(
+            move(CIRCLE[::16], dice.many(3, 0, 1), dice.many(3, 0, 1), dice.many(3, 0.08, 0.3)), soft, 0.5
+        )
 
 # %% ../../nbs/api/1_samples/01_draw.ipynb #77a80aff
 def _side_on(canvas, dice, label, ground, hues):
@@ -132,7 +156,7 @@ def _side_on(canvas, dice, label, ground, hues):
         "spots": mix(second, LIGHT, 0.3), "line": apart(mix(second, DARK, 0.3), ground, 60),
     }  # fmt: skip
     whole = frame.put([p for paths in parts.values() for p in paths])
-    canvas.fill([p + (side * scale * 0.12, 0) for p in whole], DARK, dice.between(0.1, 0.3))
+    canvas.fill([(*p, side * scale * 0.12, 0) for p in whole], DARK, dice.between(0.1, 0.3))
     body, solid = canvas.mask(frame.put(parts["body"])), canvas.mask(whole)
     u, v = frame.uv(canvas)
     pixels = canvas.size * scale
@@ -147,7 +171,9 @@ def _side_on(canvas, dice, label, ground, hues):
     canvas.blend(clip(-0.3 * pixels - across) * (solid * 0.22), LIGHT)
     for _ in range(dice.whole(0, 2)):
         c, s = direction(dice.unit())
-        near = move(_trinket(dice), x + c * scale * 0.9, y + s * scale * 0.9, dice.between(0.05, 0.09), dice.unit())
+        near = move(
+            _trinket(dice), x + c * scale * 0.9, y + s * scale * 0.9, dice.between(0.05, 0.09), dice.unit()
+        )
         canvas.fill(near, dice.pick(hues))
 
 # %% ../../nbs/api/1_samples/01_draw.ipynb #641d30a0
@@ -189,7 +215,9 @@ def _places(dice, n, reach=1.4):
 def _land(plan):
     "Fields in bands, some of them ploughed."
     dice, turn, y = plan.dice, plan.dice.unit(), -1.9
-    tones = [mix(plan.ground, c, t) for c, t in ((plan.leaf, dice.between(0.08, 0.3)), (LIGHT, 0.1), (DARK, 0.1))]
+    tones = [
+        mix(plan.ground, c, t) for c, t in ((plan.leaf, dice.between(0.08, 0.3)), (LIGHT, 0.1), (DARK, 0.1))
+    ]
     fields, ploughed = [[] for _ in tones], []
     while y < 1.9:
         h, cut = dice.between(0.35, 1.1), dice.between(-0.9, 0.9)
@@ -226,7 +254,9 @@ def _houses(plan):
     wide, deep = dice.between(0.12, 0.2), dice.between(0.08, 0.13)
     turn = dice.many(len(places), 0, 1) if dice.chance(0.5) else np.zeros(len(places))
     if len(places):
-        whole, half = (move(box(-wide, y, wide, deep), places[:, 0], places[:, 1], 1, turn) for y in (-deep, 0))
+        whole, half = (
+            move(box(-wide, y, wide, deep), places[:, 0], places[:, 1], 1, turn) for y in (-deep, 0)
+        )
         plan.shade(whole, 0.03)
         plan.fill(whole, plan.roof)
         plan.fill(half, mix(plan.roof, DARK, 0.25))
@@ -238,8 +268,8 @@ def _pond(plan):
     shore = smooth(CIRCLE[::128] * plan.dice.many(8, 0.75, 1.15)[:, None] * r, closed=True)
     for x, y in plan.free(_places(plan.dice, 1, 1.0), r * 1.2):
         plan.fill(shore * 1.2 + (x, y), mix(plan.main, LIGHT, 0.3))
-        plan.fill(shore + (x, y), mix(plan.main, plan.ground, 0.2))
-        plan.take(shore + (x, y))
+        plan.fill((*shore, x, y), mix(plan.main, plan.ground, 0.2))
+        plan.take((*shore, x, y))
 
 # %% ../../nbs/api/1_samples/01_draw.ipynb #d06f6ee6
 def _cloud(plan):
@@ -262,7 +292,9 @@ def _scatter(plan):
         _cloud(plan)
 
 # %% ../../nbs/api/1_samples/01_draw.ipynb #5461c95f
-_CAR = smooth([(-0.075, -0.036), (0.06, -0.036), (0.08, 0), (0.06, 0.036), (-0.075, 0.036)], closed=True, steps=2)
+_CAR = smooth(
+    [(-0.075, -0.036), (0.06, -0.036), (0.08, 0), (0.06, 0.036), (-0.075, 0.036)], closed=True, steps=2
+)
 
 
 def _cars(plan, x, y, c, s):
@@ -271,7 +303,9 @@ def _cars(plan, x, y, c, s):
         cars = spin(_CAR, c, s, x, y)
         plan.shade(cars, 0.008, 0.35)
         plan.fill(cars, plan.mark)
-        plan.fill(cars[plan.dice.many(len(x), 0, 1) < 0.5], plan.dice.pick((plan.roof, mix(plan.main, DARK, 0.6))))
+        plan.fill(
+            cars[plan.dice.many(len(x), 0, 1) < 0.5], plan.dice.pick((plan.roof, mix(plan.main, DARK, 0.6)))
+        )
         plan.fill(spin(box(-0.035, -0.027, 0.03, 0.027), c, s, x, y), DARK, 0.45)
 
 # %% ../../nbs/api/1_samples/01_draw.ipynb #1f534182
@@ -348,7 +382,9 @@ _HULL = np.concatenate([_BOW, _BOW[-2::-1] * (1, -1)])
 def _harbour(plan):
     dice = plan.dice
     edge, step, at = dice.between(-0.75, -0.35), dice.between(-0.15, 0.15), dice.between(-0.6, 0.6)
-    quay = np.array([(-2.5, edge), (at, edge), (at, edge + step), (2.5, edge + step), (2.5, 2.6), (-2.5, 2.6)])
+    quay = np.array(
+        [(-2.5, edge), (at, edge), (at, edge + step), (2.5, edge + step), (2.5, 2.6), (-2.5, 2.6)]
+    )
     plan.fill(quay - (0, 0.09), mix(plan.roof, LIGHT, 0.4))
     plan.fill(quay, plan.main)
     plan.take(quay - (0, 0.15))
@@ -359,7 +395,13 @@ def _harbour(plan):
     piers = box(x - 0.045, edge - 0.12, x + 0.045, edge + long)
     plan.shade(piers, 0.02)
     plan.fill(piers, mix(plan.roof, LIGHT, 0.25))
-    berths = [(a, b, k) for a in x for b in np.arange(int((long - 0.2) / 0.17)) for k in (-1, 1) if dice.chance(0.62)]
+    berths = [
+        (a, b, k)
+        for a in x
+        for b in np.arange(int((long - 0.2) / 0.17))
+        for k in (-1, 1)
+        if dice.chance(0.62)
+    ]
     a, b, side = np.array(berths).reshape(-1, 3).T
     boats = a + side * 0.19, edge + 0.3 + b * 0.17
     hulls = spin(_HULL, side, side * 0, *boats)
@@ -404,7 +446,9 @@ def _car_park(plan):
     x, top = (np.arange(n + 1) - n / 2) * bay, np.array(rows)[:, None]
     lines = box(x - 0.008, top, x + 0.008, top + row).reshape(-1, 4, 2)
     plan.fill([lines, box(x[0], np.array(spines) - 0.008, x[-1], np.array(spines) + 0.008)], plan.mark)
-    cars = np.array([(a + bay / 2, b + row / 2) for a in x[:-1] for b in rows if dice.chance(full)]).reshape(-1, 2)
+    cars = np.array([(a + bay / 2, b + row / 2) for a in x[:-1] for b in rows if dice.chance(full)]).reshape(
+        -1, 2
+    )
     cars = cars + _places(dice, len(cars), 0.015)
     _cars(plan, cars[:, 0], cars[:, 1], np.zeros(len(cars)), np.array([dice.pick((-1.0, 1.0)) for _ in cars]))
 
@@ -452,7 +496,11 @@ def draw(domain: str, label: str, index: int, seed: int = 0, size: int = 128) ->
     """
     check_known("domain", domain, DOMAINS)
     check_known("label", label, DOMAINS[domain])
-    index, seed, size = check_count("index", index, 0), check_count("seed", seed, 0), check_count("size", size, 16, 1024)
+    index, seed, size = (
+        check_count("index", index, 0),
+        check_count("seed", seed, 0),
+        check_count("size", size, 16, 1024),
+    )
     dice = Dice(seed, crc32(f"{domain}/{label}".encode()), index)
     ground, hues = colours(dice)
     canvas = Canvas(size, ground)

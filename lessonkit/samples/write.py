@@ -17,8 +17,8 @@ from ..basics import cache_folders
 from .draw import DOMAINS, check_count, check_known, draw
 
 # %% ../../nbs/api/1_samples/02_write.ipynb #ee89fd31
-_VERSION = 1  # of the drawings: a change that moves one pixel raises it, so that an old set is not taken for a new one
-_VALID_FROM = 1_000_000  # index of the first validation picture, so that it is the same for any number in train
+_VERSION = 1  # of the drawings: a change that moves one pixel raises it: no old set passes for a new one
+_VALID_FROM = 1_000_000  # index of the first validation picture: the same for any number in train
 
 
 def _plan_files(stamp) -> dict[str, tuple[str, int]]:
@@ -46,7 +46,11 @@ def _holds(root: Path, stamp: dict, files: dict) -> bool:
     odd = [f"{k}={there.get(k)!r} (asked for: {v!r})" for k, v in stamp.items() if there.get(k) != v]
     if odd:
         raise FileExistsError(f"{root} holds another set: {', '.join(odd)}; {advice}")
-    found = {p.relative_to(root).as_posix() for p in root.glob("*/*/*") if p.name[0] != "." and p.stat().st_size > 0}
+    found = {
+        p.relative_to(root).as_posix()
+        for p in root.glob("*/*/*")
+        if p.name[0] != "." and p.stat().st_size > 0
+    }
     missing, more = files.keys() - found, found - files.keys()
     if missing or more:
         example = min(missing or more)
@@ -71,7 +75,8 @@ def write_samples(
     least, most = len(DOMAINS[domain]), _VALID_FROM
     stamp = {
         "what": "lessonkit samples", "version": _VERSION, "domain": domain,
-        "n_train": check_count("n_train", n_train, least, most), "n_valid": check_count("n_valid", n_valid, least, most),
+        "n_train": check_count("n_train", n_train, least, most),
+        "n_valid": check_count("n_valid", n_valid, least, most),
         "seed": check_count("seed", seed, 0), "size": check_count("size", size, 16, 1024),
     }  # fmt: skip
     root, files = Path(root), _plan_files(stamp)
@@ -109,8 +114,12 @@ def sample_data(domain: str = "side_on", seed: int = 0) -> Path:
     folders = cache_folders()
     for i, folder in enumerate(folders):
         try:
-            return write_samples(folder / f"{domain}-{check_count('seed', seed, 0)}-v{_VERSION}", domain, seed=seed)
+            return write_samples(
+                folder / f"{domain}-{check_count('seed', seed, 0)}-v{_VERSION}", domain, seed=seed
+            )
         except OSError as error:
-            other_set = isinstance(error, FileExistsError) and error.errno is None  # our own word, not the system's
+            other_set = (
+                isinstance(error, FileExistsError) and error.errno is None
+            )  # our own word, not the system's
             if other_set or i == len(folders) - 1:
                 raise

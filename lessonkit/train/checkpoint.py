@@ -30,7 +30,11 @@ def _pack(tree, path: str, tensors: dict):
 # %% ../../nbs/api/5_train/09_checkpoint.ipynb #e46f12a3
 def _unpack(tree, tensors: dict):
     if isinstance(tree, dict):
-        return tensors[tree["__tensor__"]] if "__tensor__" in tree else {k: _unpack(v, tensors) for k, v in tree["__dict__"]}
+        return (
+            tensors[tree["__tensor__"]]
+            if "__tensor__" in tree
+            else {k: _unpack(v, tensors) for k, v in tree["__dict__"]}
+        )
     return [_unpack(v, tensors) for v in tree] if isinstance(tree, list) else tree
 
 # %% ../../nbs/api/5_train/09_checkpoint.ipynb #824201f1
@@ -47,5 +51,6 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
         with safe_open(path, "pt") as f:
             return _unpack(json.loads(f.metadata()["lessonkit"]), {k: f.get_tensor(k) for k in f.keys()})
     except Exception as e:
-        raise ValueError(f"{path} is not a checkpoint that can be read ({type(e).__name__}: {e}): "
-                         "remove it to begin anew") from e
+        raise ValueError(
+            f"{path} is not a checkpoint that can be read ({type(e).__name__}: {e}): remove it to begin anew"
+        ) from e

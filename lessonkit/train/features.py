@@ -17,7 +17,7 @@ from ..images.data import Batches
 from ..nets.classifier import Classifier
 
 # %% ../../nbs/api/5_train/11_features.ipynb #88690f00
-MOST_BYTES = 2 ** 30                # of a table of features
+MOST_BYTES = 2**30  # of a table of features
 
 
 class FeatureBatches:
@@ -26,6 +26,7 @@ class FeatureBatches:
 
     The table is thrown away when the size of the pictures, the `precision` or any weight of the body changes.
     """
+
     def __init__(self, batches: Batches, model: Classifier, device="cpu", precision: str = "fp32"):
         self.batches, self.model, self.device, self.precision = batches, model, device, precision
         self._made_for, self._table, self._known = None, None, None

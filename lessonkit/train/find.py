@@ -39,12 +39,15 @@ def _ratios(opt) -> list[float]:
 def _check_opt(opt, model):
     "Refuse an optimizer that cannot be swept: with a closure, of another model, or with everything frozen."
     if not hasattr(opt, "param_groups") or not hasattr(opt, "step"):
-        raise TypeError(f"opt is a {type(opt).__name__}, not an optimizer; the order is model, train_dl, "
-                        "loss_fn, opt")
+        raise TypeError(
+            f"opt is a {type(opt).__name__}, not an optimizer; the order is model, train_dl, loss_fn, opt"
+        )
     closure = inspect.signature(type(opt).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
-        raise ValueError(f"{type(opt).__name__} calls the model several times a step (closure), so a step "
-                         "has no one loss: sweep with SGD or AdamW")
+        raise ValueError(
+            f"{type(opt).__name__} calls the model several times a step (closure), so a step "
+            "has no one loss: sweep with SGD or AdamW"
+        )
     params = [p for g in opt.param_groups for p in g["params"]]
     if not {id(p) for p in params} & {id(p) for p in model.parameters()}:
         raise ValueError("the optimizer holds none of the model's parameters: it was made for another model")
@@ -88,11 +91,13 @@ class _Curve:
 def _check_loader(name: str, loader):
     once = isinstance(loader, Iterator) and not hasattr(loader, "__len__")
     if once or isinstance(loader, torch.utils.data.dataloader._BaseDataLoaderIter):
-        raise TypeError(f"{name} is an iterator: what a sweep takes from it cannot be put back; pass the "
-                        "DataLoader itself, or a list of batches")
+        raise TypeError(
+            f"{name} is an iterator: what a sweep takes from it cannot be put back; pass the "
+            "DataLoader itself, or a list of batches"
+        )
 
 # %% ../../nbs/api/5_train/08_find.ipynb #37ec77e5
-_LOOK_EVERY = 8          # steps between two looks at the losses on a GPU
+_LOOK_EVERY = 8  # steps between two looks at the losses on a GPU
 
 
 class _Looks:
@@ -142,11 +147,27 @@ def _sweep(updater: Updater, curve: _Curve, lrs: list[float], valid: list, bar) 
         curve.stopped = curve.stopped or "interrupted"
 
 # %% ../../nbs/api/5_train/08_find.ipynb #aee3e643
-def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = None, opt=None, *, lr_min: float = 1e-7,
-            lr_max: float = 10.0, n_steps: int = 100, mode: str = "exponential", smooth: float | None = None,
-            diverge: float = 4.0, valid_dl: Iterable | None = None, valid_batches: int = 1, accumulate: int = 1,
-            precision: str = "fp32", scaler=None, device=None, batch_loss: Callable | None = None,
-            progress: bool = False) -> LRFind:
+def lr_find(
+    model: nn.Module,
+    train_dl: Iterable,
+    loss_fn: Callable | None = None,
+    opt=None,
+    *,
+    lr_min: float = 1e-7,
+    lr_max: float = 10.0,
+    n_steps: int = 100,
+    mode: str = "exponential",
+    smooth: float | None = None,
+    diverge: float = 4.0,
+    valid_dl: Iterable | None = None,
+    valid_batches: int = 1,
+    accumulate: int = 1,
+    precision: str = "fp32",
+    scaler=None,
+    device=None,
+    batch_loss: Callable | None = None,
+    progress: bool = False,
+) -> LRFind:
     """Raise the lr from lr_min to lr_max, one step an update, and note the loss (Smith, 1506.01186): any
     PyTorch model.
 
@@ -172,7 +193,10 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     schedule = sweep(lr_min, lr_max, n_steps, mode)
     smooth = default_smooth(n_steps) if smooth is None else check_number("smooth", smooth, 0, 1, below=True)
     curve = _Curve(smooth, check_number("diverge", diverge, 1, above=True))
-    check_number("valid_batches", valid_batches, 1, whole=True), check_number("accumulate", accumulate, 1, whole=True)
+    (
+        check_number("valid_batches", valid_batches, 1, whole=True),
+        check_number("accumulate", accumulate, 1, whole=True),
+    )
     _check_loader("train_dl", train_dl)
     opt = _default_opt(model) if opt is None else opt
     _check_opt(opt, model)
@@ -180,12 +204,26 @@ def lr_find(model: nn.Module, train_dl: Iterable, loss_fn: Callable | None = Non
     # each update enters autocast itself: in another one it would go on with weights cast before the update
     outside = torch.autocast(device.type, enabled=False) if precision == "fp32" else nullcontext()
     scaler = torch.amp.GradScaler(device.type) if precision == "fp16" and scaler is None else scaler
-    with (no_trace([model, loss_fn, batch_loss], opt, scaler, (train_dl, valid_dl)), torch.inference_mode(False),
-          torch.enable_grad(), outside, closing(endless(train_dl)) as batches,
-          progress_bar(total=n_steps, desc="lr_find", show=progress) as bar):
+    with (
+        no_trace([model, loss_fn, batch_loss], opt, scaler, (train_dl, valid_dl)),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        outside,
+        closing(endless(train_dl)) as batches,
+        progress_bar(total=n_steps, desc="lr_find", show=progress) as bar,
+    ):
         valid = [] if valid_dl is None else _first_batches(valid_dl, valid_batches, device)
-        updater = Updater(model, opt, batches, batch_loss or loss_with(loss_fn), device, accumulate, precision,
-                          scaler, count_batches(train_dl))
+        updater = Updater(
+            model,
+            opt,
+            batches,
+            batch_loss or loss_with(loss_fn),
+            device,
+            accumulate,
+            precision,
+            scaler,
+            count_batches(train_dl),
+        )
         _sweep(updater, curve, [schedule.at(k) for k in range(schedule.n_steps)], valid, bar)
     return _result(curve, mode, schedule.n_steps)
 
@@ -210,8 +248,9 @@ def _result(curve: _Curve, mode: str, n_steps: int) -> LRFind:
     if not curve.lrs:
         if curve.stopped == "interrupted":
             raise KeyboardInterrupt
-        raise ValueError("the loss of the first step is not finite: look at the data (NaN?), loss_fn and "
-                         "precision")
+        raise ValueError(
+            "the loss of the first step is not finite: look at the data (NaN?), loss_fn and precision"
+        )
     found = LRFind(curve.lrs, curve.losses, curve.valid_losses, curve.stopped, mode, n_steps, curve.smooth)
     if curve.stopped == "interrupted" and not found.suggestions:
         raise KeyboardInterrupt

@@ -31,6 +31,7 @@ class History:
     schedule: what it followed (its cycles may have grown); size: of the pictures, px; ended: "" before that,
     then one of ENDED; stopped: why it ended early, in words.
     """
+
     schedule: Schedule | None = None
     size: int | None = None
     losses: list[float] = field(default_factory=list)
@@ -48,8 +49,16 @@ class History:
             self.lrs.append(list(event.lrs))
         elif isinstance(event, EpochDone):
             self.settle()
-            self.epochs.append({"step": event.step, "epoch": event.epoch, "train_loss": event.train_loss,
-                                "valid_loss": event.valid_loss, **event.metrics, "seconds": event.seconds})
+            self.epochs.append(
+                {
+                    "step": event.step,
+                    "epoch": event.epoch,
+                    "train_loss": event.train_loss,
+                    "valid_loss": event.valid_loss,
+                    **event.metrics,
+                    "seconds": event.seconds,
+                }
+            )
         elif isinstance(event, CycleDone):
             self.cycle_ends.append(event.step)
             self.schedule = event.schedule
@@ -79,9 +88,18 @@ class History:
         "Plain values for JSON. A number that is not finite becomes None."
         self.settle()
         schedule = self.schedule and self.schedule.to_dict()
-        return _finite({"schedule": schedule, "size": self.size, "losses": self.losses, "lrs": self.lrs,
-                        "epochs": self.epochs, "cycle_ends": self.cycle_ends,
-                        "ended": self.ended, "stopped": self.stopped})
+        return _finite(
+            {
+                "schedule": schedule,
+                "size": self.size,
+                "losses": self.losses,
+                "lrs": self.lrs,
+                "epochs": self.epochs,
+                "cycle_ends": self.cycle_ends,
+                "ended": self.ended,
+                "stopped": self.stopped,
+            }
+        )
 
     @classmethod
     def from_dict(cls, d: dict) -> "History":
@@ -104,9 +122,12 @@ class History:
             raise ValueError(f"{path} holds no history: {e}") from e
 
     def __str__(self):
-        rows = [f"{e['epoch']:5g}  {e['train_loss']:10.4f}  {e['valid_loss']:10.4f}  "
-                + "  ".join(f"{e[m]:8.4f}" for m in self.metrics) + f"  {e['seconds']:6.1f}"
-                for e in self.epochs]
+        rows = [
+            f"{e['epoch']:5g}  {e['train_loss']:10.4f}  {e['valid_loss']:10.4f}  "
+            + "  ".join(f"{e[m]:8.4f}" for m in self.metrics)
+            + f"  {e['seconds']:6.1f}"
+            for e in self.epochs
+        ]
         head = "epoch  train loss  valid loss  " + "  ".join(f"{m:>8}" for m in self.metrics) + "  seconds"
         return "\n".join([head, *rows, *([self.stopped] if self.stopped else [])])
 

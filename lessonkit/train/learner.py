@@ -41,8 +41,11 @@ def cpu_precision(model: nn.Module) -> str:
     """What to train `model` in on a CPU: bf16 where the processor has it, which makes passes 1.4 to 1.8 times
     as quick (`python -m bench head`), but fp32 for depthwise convolutions that are trained, which gain
     nothing, and for modules of one's own."""
-    depthwise = any(m.groups > 1 and m.groups == m.in_channels and m.weight.requires_grad
-                    for m in model.modules() if isinstance(m, nn.Conv2d))
+    depthwise = any(
+        m.groups > 1 and m.groups == m.in_channels and m.weight.requires_grad
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d)
+    )
     return "bf16" if native_bf16() and isinstance(model, Classifier) and not depthwise else "fp32"
 
 # %% ../../nbs/api/5_train/12_learner.ipynb #38ed58cb
@@ -52,9 +55,11 @@ def _count_classes(data, n_classes: int | None) -> int:
     dataset = data if isinstance(data, ImageData) else getattr(data[0], "dataset", None)
     known = len(getattr(dataset, "classes", ()))
     if n_classes is None and not known:
-        raise ValueError("n_classes is missing: loaders of your own do not say how many classes there are, "
-                         "and a network built by name needs to know: Learner((train_dl, valid_dl), arch, "
-                         "n_classes=...)")
+        raise ValueError(
+            "n_classes is missing: loaders of your own do not say how many classes there are, "
+            "and a network built by name needs to know: Learner((train_dl, valid_dl), arch, "
+            "n_classes=...)"
+        )
     if known and n_classes not in (None, known):
         raise ValueError(f"n_classes={n_classes}: the data has {known} classes; leave n_classes out")
     return n_classes or known
@@ -80,11 +85,26 @@ class Learner:
 
     watchers: what `watch` was called with; `fit` tells them of everything.
     """
-    def __init__(self, data, model: str | nn.Module = DEFAULT_ARCH, *, weights="DEFAULT",
-                 n_classes: int | None = None, n_groups: int = 3, loss_fn=F.cross_entropy, metrics=None,
-                 opt="adamw", weight_decay: float = 0.01, dropout: float = 0.25,
-                 train_norms: bool | None = None,
-                 precision: str = "auto", compile: bool = False, device=None, seed: int | None = 0):
+
+    def __init__(
+        self,
+        data,
+        model: str | nn.Module = DEFAULT_ARCH,
+        *,
+        weights="DEFAULT",
+        n_classes: int | None = None,
+        n_groups: int = 3,
+        loss_fn=F.cross_entropy,
+        metrics=None,
+        opt="adamw",
+        weight_decay: float = 0.01,
+        dropout: float = 0.25,
+        train_norms: bool | None = None,
+        precision: str = "auto",
+        compile: bool = False,
+        device=None,
+        seed: int | None = 0,
+    ):
         self.data, self.loss_fn, self.opt, self.weight_decay = data, loss_fn, opt, weight_decay
         self.metrics = {"accuracy": accuracy} if metrics is None else dict(metrics)
         self.device = pick_device(device)
@@ -111,9 +131,11 @@ class Learner:
             self.train_dl, self.valid_dl = (m(*self._stats, device=self.device) for m in make)
         else:
             self.train_dl, self.valid_dl = self.data
-        self._features = {split: FeatureBatches(dl, self.model, self.device)
-                          for split, dl in (("train", self.train_dl), ("valid", self.valid_dl))
-                          if isinstance(dl, Batches) and isinstance(self.model, Classifier)}
+        self._features = {
+            split: FeatureBatches(dl, self.model, self.device)
+            for split, dl in (("train", self.train_dl), ("valid", self.valid_dl))
+            if isinstance(dl, Batches) and isinstance(self.model, Classifier)
+        }
 
     def batches(self, split: str):
         """What to run over, "train" or "valid": the loader, or what a frozen body makes of pictures that do
@@ -173,27 +195,49 @@ class Learner:
         """
         opt = self.make_opt(lrs or 1.0)
         with self.lock, self.random:
-            return lr_find(self.model, self.batches("train"), self.loss_fn, opt, device=self.device,
-                           precision=self.train_precision, **{"progress": True} | options)
+            return lr_find(
+                self.model,
+                self.batches("train"),
+                self.loss_fn,
+                opt,
+                device=self.device,
+                precision=self.train_precision,
+                **{"progress": True} | options,
+            )
 
     def trial(self, lr: float | list[float], n_steps: int = 30):
         """Yield the losses of `n_steps` updates at `lr` (one, or one for each layer group), and leave no
         trace."""
         with self.lock:
             yield from self.random.each(
-                trial(self.model, self.batches("train"), self.make_opt(lr), n_steps, self.loss_fn,
-                      device=self.device, precision=self.train_precision))
+                trial(
+                    self.model,
+                    self.batches("train"),
+                    self.make_opt(lr),
+                    n_steps,
+                    self.loss_fn,
+                    device=self.device,
+                    precision=self.train_precision,
+                )
+            )
 
     def watch(self, watcher) -> None:
         """From now on tell `watcher` of each `fit`, in place of one of its kind: `event(event, history,
         stop)` for each event of the run, where `stop.ask()` ends it after the update in flight, and
         `ended(history)`. One that fails is reported and left out for the rest of that run."""
-        kind = type(watcher).__module__, type(watcher).__name__    # a widget's own class is made for it alone
+        kind = type(watcher).__module__, type(watcher).__name__  # a widget's own class is made for it alone
         others = [w for w in self.watchers if (type(w).__module__, type(w).__name__) != kind]
         self.watchers = [*others, watcher]
 
-    def run(self, schedule: Schedule, lr: float | list[float] | None = None, *, accumulate: int = 1,
-            checkpoint=None, resume: bool = False):
+    def run(
+        self,
+        schedule: Schedule,
+        lr: float | list[float] | None = None,
+        *,
+        accumulate: int = 1,
+        checkpoint=None,
+        resume: bool = False,
+    ):
         """The stream of events of a run (see `Run`); closing it stops the run, and the learner stays
         usable. The arguments are those of `fit`."""
         if not len(self.train_dl):
@@ -201,8 +245,9 @@ class Learner:
         if self.size is not None:
             check_size(self.model, self.size)
         if lr is None and schedule.lr_max is None:
-            raise ValueError("fit needs an lr: lr=1e-3 for all layer groups, or one for each (see spread_lrs "
-                             "and find)")
+            raise ValueError(
+                "fit needs an lr: lr=1e-3 for all layer groups, or one for each (see spread_lrs and find)"
+            )
         n_steps = math.ceil(len(self.train_dl) / check_number("accumulate", accumulate, 1, whole=True))
         lr = schedule.lr_max if lr is None else lr
         run = Run(self, schedule.with_steps(n_steps), lr, accumulate, checkpoint)
@@ -211,9 +256,19 @@ class Learner:
         self.history = run.history
         return iter(run)
 
-    def fit(self, schedule: Schedule, lr: float | list[float] | None = None, *, until_overfit: bool = False,
-            patience: int = 2, snapshots: bool = False, accumulate: int = 1, checkpoint=None,
-            resume: bool = False, progress=True) -> History:
+    def fit(
+        self,
+        schedule: Schedule,
+        lr: float | list[float] | None = None,
+        *,
+        until_overfit: bool = False,
+        patience: int = 2,
+        snapshots: bool = False,
+        accumulate: int = 1,
+        checkpoint=None,
+        resume: bool = False,
+        progress=True,
+    ) -> History:
         """Train along `schedule` and return the record of the run.
 
         lr: one for all layer groups or one for each, input first (None: the schedule's lr_max);
@@ -262,8 +317,9 @@ class Learner:
 
     def validate(self) -> dict:
         "Loss and metrics on the validation part, as they are now: `valid_loss` and the metrics by name."
-        loss, values = evaluate(self.model, self.batches("valid"), self.loss_fn, self.metrics, self.device,
-                                self.precision)
+        loss, values = evaluate(
+            self.model, self.batches("valid"), self.loss_fn, self.metrics, self.device, self.precision
+        )
         return {"valid_loss": loss, **values}
 
     def answers(self, state: dict | None = None) -> Answers:
@@ -287,8 +343,9 @@ class Learner:
             raise ValueError("tta needs an ImageData: loaders of your own give ready-made batches")
         augment = get_preset(self.data.augment if augment is None else augment)
         if not augment.random:
-            raise ValueError(f"augment={augment.name}: it changes no picture; name one that does, such as "
-                             "side_on")
+            raise ValueError(
+                f"augment={augment.name}: it changes no picture; name one that does, such as side_on"
+            )
         changed = self.data.valid_dl(*self._stats, device=self.device, augment=augment)
         copies = [get_answers(self.forward, changed, self.device, self.precision) for _ in range(n)]
         return average_answers([self.answers(), *copies])
@@ -296,8 +353,9 @@ class Learner:
     def predictor(self) -> Predictor:
         "The network as it is now, with the names of the classes; for `predict` and `save_model`."
         dl = self.valid_dl
-        return Predictor(self.model, self.data.classes, self.size, dl.mean, dl.std, self.device,
-                         self.precision)
+        return Predictor(
+            self.model, self.data.classes, self.size, dl.mean, dl.std, self.device, self.precision
+        )
 
     def predict(self, files, bs: int = 32) -> list[Prediction]:
         "A `Prediction` for each picture file."
@@ -324,6 +382,7 @@ def _tell(watchers: list, what: str, *about) -> None:
 class _Progress:
     """A bar for the updates and a line for each epoch. show: whether, or a function of the part done that
     adds some words."""
+
     def __init__(self, show):
         self.show, self.bar, self.head = show, None, False
 

@@ -26,6 +26,7 @@ from .update import Updater, count_batches, endless, loss_with, updates
 class StepDone:
     """One update was made: how many so far, the lr of each layer group in it, and its loss (a tensor: no wait
     for a GPU)."""
+
     step: int
     lrs: tuple[float, ...]
     loss: torch.Tensor
@@ -35,6 +36,7 @@ class StepDone:
 class EpochDone:
     """The validation part was evaluated: after how many updates and epochs, the mean losses, the metrics by
     name."""
+
     step: int
     epoch: float
     train_loss: float
@@ -46,6 +48,7 @@ class EpochDone:
 @dataclass(frozen=True)
 class CycleDone:
     "A cycle (counted from 0) ended after `step` updates; `schedule` is what the run goes on with."
+
     step: int
     cycle: int
     schedule: Schedule
@@ -58,9 +61,22 @@ class TrainingError(RuntimeError):
 LOOK_EVERY = 50
 
 
-def train_events(model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.cross_entropy, *, metrics=None,
-                 device="cpu", precision: str = "fp32", eval_precision: str | None = None, scaler=None,
-                 accumulate: int = 1, start: int = 0):
+def train_events(
+    model,
+    train_dl,
+    valid_dl,
+    opt,
+    schedule: Schedule,
+    loss_fn=F.cross_entropy,
+    *,
+    metrics=None,
+    device="cpu",
+    precision: str = "fp32",
+    eval_precision: str | None = None,
+    scaler=None,
+    accumulate: int = 1,
+    start: int = 0,
+):
     """Train `model` along `schedule` and yield `StepDone`, `EpochDone` and `CycleDone` as they happen.
 
     schedule: with its steps_per_epoch set; accumulate: batches an update, what is left in the last one of a
@@ -73,16 +89,32 @@ def train_events(model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.c
         group.setdefault("initial_lr", float(group["lr"]))
     step = start
     with closing(endless(train_dl)) as batches:
-        updater = Updater(model, opt, batches, loss_with(loss_fn), torch.device(device), accumulate,
-                          precision, scaler, count_batches(train_dl))
+        updater = Updater(
+            model,
+            opt,
+            batches,
+            loss_with(loss_fn),
+            torch.device(device),
+            accumulate,
+            precision,
+            scaler,
+            count_batches(train_dl),
+        )
         while step < schedule.n_steps:
             steps, began = range(step, _next_stop(schedule, step)), time.perf_counter()
             losses = yield from _epoch(updater, schedule, steps)
             step, train_loss = steps.stop, torch.stack(losses).mean().item()
-            valid_loss, values = evaluate(model, valid_dl, loss_fn, metrics, device,
-                                          eval_precision or precision)
-            yield EpochDone(step, step / schedule.steps_per_epoch, train_loss, valid_loss, values,
-                            time.perf_counter() - began)
+            valid_loss, values = evaluate(
+                model, valid_dl, loss_fn, metrics, device, eval_precision or precision
+            )
+            yield EpochDone(
+                step,
+                step / schedule.steps_per_epoch,
+                train_loss,
+                valid_loss,
+                values,
+                time.perf_counter() - began,
+            )
             if step in schedule.cycle_ends:
                 cycle = schedule.cycle_ends.index(step)
                 schedule = schedule.next_cycle(cycle, train_loss, valid_loss)
@@ -129,12 +161,15 @@ def _need_finite(steps: list[StepDone]):
     values = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
     for done, loss in zip(steps, values):
         if not math.isfinite(loss):
-            raise TrainingError(f"the loss was {loss} at step {done.step} with lr {max(done.lrs):.3g}: "
-                                "take a lower lr (a tenth of it, or what find suggests)")
+            raise TrainingError(
+                f"the loss was {loss} at step {done.step} with lr {max(done.lrs):.3g}: "
+                "take a lower lr (a tenth of it, or what find suggests)"
+            )
 
 # %% ../../nbs/api/5_train/05_loop.ipynb #8d121931
-def trial(model, train_dl, opt, n_steps: int = 30, loss_fn=F.cross_entropy, *, device="cpu",
-          precision: str = "fp32"):
+def trial(
+    model, train_dl, opt, n_steps: int = 30, loss_fn=F.cross_entropy, *, device="cpu", precision: str = "fp32"
+):
     """Yield the losses of `n_steps` updates at the lrs that `opt` has now; afterwards, or when the generator
     is closed, nothing has changed (see `no_trace`). A loss that is not finite is the last one."""
     scaler = torch.amp.GradScaler(torch.device(device).type) if precision == "fp16" else None

@@ -17,7 +17,7 @@ def spread_lrs(lr: float, n: int = 3, factor: float = 3.0) -> list[float]:
     `factor` times lower. ValueError: lr not above 0, n below 1, factor below 1."""
     check_number("lr", lr, 0, above=True)
     check_number("factor", factor, 1)
-    return [lr / factor ** k for k in reversed(range(check_number("n", n, 1, whole=True)))]
+    return [lr / factor**k for k in reversed(range(check_number("n", n, 1, whole=True)))]
 
 # %% ../../nbs/api/5_train/01_optim.ipynb #c2acb621
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
@@ -26,8 +26,12 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalRes
 def _no_decay(model: nn.Module) -> set[int]:
     """The ids of the parameters that take no weight decay: those of norm layers, and whatever has fewer than
     two axes."""
-    return {id(p) for m in model.modules() for p in m.parameters(recurse=False)
-            if p.ndim < 2 or isinstance(m, NORMS)}
+    return {
+        id(p)
+        for m in model.modules()
+        for p in m.parameters(recurse=False)
+        if p.ndim < 2 or isinstance(m, NORMS)
+    }
 
 # %% ../../nbs/api/5_train/01_optim.ipynb #ef89075d
 def _one_each(lrs: float | list[float], n: int) -> list[float]:
@@ -38,8 +42,9 @@ def _one_each(lrs: float | list[float], n: int) -> list[float]:
     return lrs
 
 # %% ../../nbs/api/5_train/01_optim.ipynb #9f8cc04c
-def param_groups(model: nn.Module, groups: list[list[nn.Parameter]], lrs: float | list[float],
-                 weight_decay: float = 0.01) -> list[dict]:
+def param_groups(
+    model: nn.Module, groups: list[list[nn.Parameter]], lrs: float | list[float], weight_decay: float = 0.01
+) -> list[dict]:
     """Param groups for any torch optimizer: `lr` and `weight_decay` for every layer group's trainable
     parameters, those with the same of both in one.
 
@@ -64,11 +69,14 @@ def param_groups(model: nn.Module, groups: list[list[nn.Parameter]], lrs: float 
 OPTIMIZERS = ("adamw", "sgd")
 
 
-def make_opt(params, lr: float = 1e-3, name: str = "adamw", weight_decay: float = 0.01) -> torch.optim.Optimizer:
+def make_opt(
+    params, lr: float = 1e-3, name: str = "adamw", weight_decay: float = 0.01
+) -> torch.optim.Optimizer:
     """AdamW, or SGD with momentum 0.9, over parameters or param groups. ValueError for another name."""
     if name not in OPTIMIZERS:
-        raise ValueError(f"opt={name!r}: known are {', '.join(OPTIMIZERS)}; or pass a torch optimizer of "
-                         "your own")
+        raise ValueError(
+            f"opt={name!r}: known are {', '.join(OPTIMIZERS)}; or pass a torch optimizer of your own"
+        )
     params = list(params)
     one = params[0]["params"][0] if isinstance(params[0], dict) else params[0]
     fused = one.is_floating_point() and one.device.type in ("cpu", "cuda")

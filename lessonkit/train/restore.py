@@ -80,8 +80,9 @@ class _KeptTensor:
 
     def __init__(self, tensor: torch.Tensor):
         if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-            raise ValueError("the model has lazy layers, whose shape is not known yet: run one batch through "
-                             "it first")
+            raise ValueError(
+                "the model has lazy layers, whose shape is not known yet: run one batch through it first"
+            )
         self.tensor, self.memory, self.leaf = tensor, tensor.detach(), tensor.is_leaf
         self.clone = _one_of_each(self.memory).clone()
         self.requires_grad, self.grad = tensor.requires_grad, tensor.grad if tensor.is_leaf else None
@@ -91,7 +92,7 @@ class _KeptTensor:
         with torch.inference_mode(t.is_inference()), torch.no_grad():
             if t.dtype != memory.dtype or t.device != memory.device or not _same_place(t, memory):
                 t.data = memory
-            if self.leaf and not t.is_leaf:         # written to in place by something with a gradient
+            if self.leaf and not t.is_leaf:  # written to in place by something with a gradient
                 t.detach_()
             _one_of_each(t).copy_(self.clone)
         if self.leaf:
@@ -127,9 +128,11 @@ def _set_state(generator, state):
 
 # %% ../../nbs/api/5_train/02_restore.ipynb #ae87854a
 def _torch_state() -> dict:
-    return {"torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-            "mps": [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else []}
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "mps": [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else [],
+    }
 
 # %% ../../nbs/api/5_train/02_restore.ipynb #a48034be
 def _set_torch_state(state: dict) -> None:
@@ -161,9 +164,10 @@ class RandomStream:
     """`with stream:` draws from torch's global generators as if nobody else did: from `seed` on, then from
     where the last `with` ended; outside nothing changes. seed: None for the global ones, as all use them.
     device: one whose generators are needed too."""
+
     def __init__(self, seed: int | None = None, device: str | torch.device = "cpu"):
         if torch.device(device).type == "cuda":
-            torch.cuda.init()                                      # before that it has no state to put back
+            torch.cuda.init()  # before that it has no state to put back
         self._state = None
         if seed is not None:
             outside = _torch_state()
@@ -215,6 +219,7 @@ def _keep_loader(loader) -> Callable[[], None]:
         if bindings:
             _refill(vars(loader), bindings)
         snapshot.restore()
+
     return put_back
 
 # %% ../../nbs/api/5_train/02_restore.ipynb #d5824300
@@ -251,8 +256,12 @@ def no_trace(model, opt=None, scaler=None, loaders=()):
     """
     generators = rng_state()
     put_back = [_keep_loader(loader) for loader in loaders if loader is not None]
-    modules = [m for one in (model if isinstance(model, list | tuple) else [model]) if isinstance(one, nn.Module)
-               for m in one.modules()]
+    modules = [
+        m
+        for one in (model if isinstance(model, list | tuple) else [model])
+        if isinstance(one, nn.Module)
+        for m in one.modules()
+    ]
     flags = [(m, m.training) for m in modules]
     tensors = [t for m in modules for t in (*m.parameters(recurse=False), *m.buffers(recurse=False))]
     snapshot = _Snapshot([*modules, *tensors, *(getattr(x, "__dict__", None) for x in (opt, scaler))])

@@ -30,6 +30,7 @@ def copy_state(model: torch.nn.Module) -> dict:
 class Best:
     """The best weights so far: their `score` (accuracy, or minus the loss; minus the loss), the evaluation,
     the size of the pictures in px and a copy of the state."""
+
     score: tuple[float, float]
     epoch: dict
     size: int | None
@@ -40,7 +41,9 @@ def out_of_memory(error: BaseException) -> bool:
     "Whether torch could not get memory, on a GPU or a CPU."
     text = str(error)
     said = "can't allocate memory" in text or "out of memory" in text
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or isinstance(error, RuntimeError) and said
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and said
+    )
 
 # %% ../../nbs/api/5_train/10_run.ipynb #8dc253df
 class Run:
@@ -52,8 +55,10 @@ class Run:
     TrainingError, with the weights of the last evaluation back in place: a loss that is not finite, or out of
     memory.
     """
-    def __init__(self, learn, schedule: Schedule, lr: float | list[float], accumulate: int = 1,
-                 checkpoint=None):
+
+    def __init__(
+        self, learn, schedule: Schedule, lr: float | list[float], accumulate: int = 1, checkpoint=None
+    ):
         self.learn, self.accumulate, self.checkpoint, self.step = learn, accumulate, checkpoint, 0
         self.opt, self.history = learn.make_opt(lr), History(schedule, learn.size)
         self.scaler = torch.amp.GradScaler(learn.device.type) if learn.precision == "fp16" else None
@@ -76,10 +81,23 @@ class Run:
     def _events(self):
         learn = self.learn
         train_dl, valid_dl = learn.batches("train"), learn.batches("valid")
-        events = learn.random.each(train_events(
-            learn.forward, train_dl, valid_dl, self.opt, self.history.schedule, learn.loss_fn,
-            metrics=learn.metrics, device=learn.device, precision=learn.train_precision,
-            eval_precision=learn.precision, scaler=self.scaler, accumulate=self.accumulate, start=self.step))
+        events = learn.random.each(
+            train_events(
+                learn.forward,
+                train_dl,
+                valid_dl,
+                self.opt,
+                self.history.schedule,
+                learn.loss_fn,
+                metrics=learn.metrics,
+                device=learn.device,
+                precision=learn.train_precision,
+                eval_precision=learn.precision,
+                scaler=self.scaler,
+                accumulate=self.accumulate,
+                start=self.step,
+            )
+        )
         try:
             while True:
                 with learn.lock:
@@ -89,7 +107,7 @@ class Run:
                     self._note(event)
                 yield event
         finally:
-            with learn.lock:                                       # another thread may try a rate
+            with learn.lock:  # another thread may try a rate
                 events.close()
 
     def _note(self, event) -> None:
@@ -100,8 +118,9 @@ class Run:
             self.good = copy_state(self.learn.model)
             self._keep_best()
         schedule = self.history.schedule
-        last_word = isinstance(event, CycleDone) or \
+        last_word = isinstance(event, CycleDone) or (
             isinstance(event, EpochDone) and event.step not in schedule.cycle_ends
+        )
         if self.checkpoint and last_word and event.step % schedule.steps_per_epoch == 0:
             write_checkpoint(self.checkpoint, self.state_dict())
 
@@ -120,8 +139,10 @@ class Run:
         elif out_of_memory(error):
             what = f" with batches of {bs} pictures of {learn.size} px" if bs else ""
             way_out = f"data.bs = {max(2, bs // 2)}" if bs else "smaller batches"
-            said = (f"out of memory{what}: try {way_out}. The learner is usable, with the weights of the "
-                    "last evaluation")
+            said = (
+                f"out of memory{what}: try {way_out}. The learner is usable, with the weights of the "
+                "last evaluation"
+            )
         else:
             return ""
         learn.model.load_state_dict(self.good)
@@ -132,12 +153,17 @@ class Run:
         learn = self.learn
         with learn.random:
             generators = rng_state()
-        return {"step": self.step, "size": learn.size,
-                "model": copy_state(learn.model), "opt": self.opt.state_dict(),
-                "scaler": self.scaler.state_dict() if self.scaler else {}, "rng": generators,
-                "history": self.history.to_dict(),
-                "train_dl": learn.train_dl.state_dict() if hasattr(learn.train_dl, "state_dict") else {},
-                "best": {} if learn.best is None else {**asdict(learn.best), "state": learn.best.state}}
+        return {
+            "step": self.step,
+            "size": learn.size,
+            "model": copy_state(learn.model),
+            "opt": self.opt.state_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler else {},
+            "rng": generators,
+            "history": self.history.to_dict(),
+            "train_dl": learn.train_dl.state_dict() if hasattr(learn.train_dl, "state_dict") else {},
+            "best": {} if learn.best is None else {**asdict(learn.best), "state": learn.best.state},
+        }
 
     def load_state_dict(self, state: dict) -> None:
         "Go on where `state_dict` was called. ValueError, and no change, if that was another run."
@@ -159,19 +185,26 @@ class Run:
 
     def _must_match(self, was: Schedule) -> None:
         now = self.history.schedule
-        if not now.grow and was != now or was.steps_per_epoch != now.steps_per_epoch:
-            raise ValueError(f"{self.checkpoint} is of a run of {was}, this one is of {now}: "
-                             "give the same schedule and data, or remove the file")
+        if (not now.grow and was != now) or was.steps_per_epoch != now.steps_per_epoch:
+            raise ValueError(
+                f"{self.checkpoint} is of a run of {was}, this one is of {now}: "
+                "give the same schedule and data, or remove the file"
+            )
 
     def _load_opt(self, state: dict) -> None:
         "The optimizer as it was, with its own lrs."
         lrs = {k: g["initial_lr"] for g in state["param_groups"] for k in g.get("layer_groups", ())}
-        if lrs:                                                    # they decide which layers share a group
+        if lrs:  # they decide which layers share a group
             self.opt = self.learn.make_opt([lrs.get(k, 1.0) for k in range(len(self.learn.groups))])
         self.opt.load_state_dict(state)
-        for p, kept in self.opt.state.items():                     # fused kernels walk both in one order
-            kept.update({k: torch.empty_like(p, dtype=v.dtype).copy_(v) for k, v in kept.items()
-                         if isinstance(v, torch.Tensor) and v.shape == p.shape})
+        for p, kept in self.opt.state.items():  # fused kernels walk both in one order
+            kept.update(
+                {
+                    k: torch.empty_like(p, dtype=v.dtype).copy_(v)
+                    for k, v in kept.items()
+                    if isinstance(v, torch.Tensor) and v.shape == p.shape
+                }
+            )
 
     def resume(self) -> None:
         "Go on from the checkpoint, if there is one."

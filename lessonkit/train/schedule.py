@@ -33,6 +33,7 @@ class Schedule:
     lr at the top and the bottom of a cycle (None: 1, the lr as the parameter groups have it); lr_start: where
     the warm-up begins; grow: the cycles after each one are decided as it ends (see `next_cycle`).
     """
+
     shape: str
     cycles: tuple[float, ...]
     steps_per_epoch: int = 1
@@ -47,7 +48,9 @@ class Schedule:
             raise ValueError(f"shape={self.shape!r}: known are cosine, one_cycle, exponential, linear")
         if not self.cycles:
             raise ValueError("cycles=(): a schedule needs at least one cycle")
-        object.__setattr__(self, "cycles", tuple(check_number("cycle length", c, 0, above=True) for c in self.cycles))
+        object.__setattr__(
+            self, "cycles", tuple(check_number("cycle length", c, 0, above=True) for c in self.cycles)
+        )
         check_number("steps_per_epoch", self.steps_per_epoch, 1, whole=True)
         check_number("warmup", self.warmup, 0)
         if self.lr_max is not None:
@@ -136,7 +139,7 @@ class Schedule:
         """
         if not self.grow or not train_loss > valid_loss:
             return self
-        return replace(self, cycles=self.cycles[:k + 1] + (2 * self.cycles[k],) * (len(self.cycles) - k - 1))
+        return replace(self, cycles=self.cycles[: k + 1] + (2 * self.cycles[k],) * (len(self.cycles) - k - 1))
 
     def scheduler(self, opt, steps_per_epoch: int | None = None, last_epoch: int = -1):
         """torch's `LambdaLR` that moves `opt` along this schedule; call its `step()` after every batch.
@@ -146,6 +149,7 @@ class Schedule:
         torch.
         """
         from torch.optim.lr_scheduler import LambdaLR
+
         schedule = self if steps_per_epoch is None else self.with_steps(steps_per_epoch)
         return LambdaLR(opt, schedule.factor, last_epoch=last_epoch)
 
@@ -173,8 +177,16 @@ class Schedule:
         return cls(**d | {"cycles": tuple(d["cycles"])})
 
 # %% ../../nbs/api/5_train/00_schedule.ipynb #009bbdcc
-def sgdr(n_cycles: int, cycle_len: float = 1, cycle_mult: float | str = 1, *, warmup: float = 0,
-         lr_max: float | None = None, lr_min: float = 0.0, lr_start: float = 0.0) -> Schedule:
+def sgdr(
+    n_cycles: int,
+    cycle_len: float = 1,
+    cycle_mult: float | str = 1,
+    *,
+    warmup: float = 0,
+    lr_max: float | None = None,
+    lr_min: float = 0.0,
+    lr_start: float = 0.0,
+) -> Schedule:
     """Cosine annealing with warm restarts (1608.03983), torch's T_0=cycle_len and T_mult=cycle_mult.
 
     Lengths are in epochs. warmup: epochs of a linear rise from lr_start before the first cycle.
@@ -187,16 +199,26 @@ def sgdr(n_cycles: int, cycle_len: float = 1, cycle_mult: float | str = 1, *, wa
     if not grow and isinstance(cycle_mult, str):
         raise ValueError(f'cycle_mult={cycle_mult!r}: a number of at least 1, or "auto"')
     mult = 1 if grow else check_number("cycle_mult", cycle_mult, 1)
-    cycles = tuple(cycle_len * mult ** k for k in range(int(n_cycles)))
+    cycles = tuple(cycle_len * mult**k for k in range(int(n_cycles)))
     if sum(cycles) > 100_000:
-        raise ValueError(f"{n_cycles} cycles from {cycle_len} with cycle_mult={cycle_mult} are "
-                         f"{sum(cycles):.3g} epochs; at most 100,000 make sense: take fewer cycles or a "
-                         "smaller cycle_mult")
-    return Schedule("cosine", cycles, warmup=warmup, lr_max=lr_max, lr_min=lr_min, lr_start=lr_start, grow=grow)
+        raise ValueError(
+            f"{n_cycles} cycles from {cycle_len} with cycle_mult={cycle_mult} are "
+            f"{sum(cycles):.3g} epochs; at most 100,000 make sense: take fewer cycles or a "
+            "smaller cycle_mult"
+        )
+    return Schedule(
+        "cosine", cycles, warmup=warmup, lr_max=lr_max, lr_min=lr_min, lr_start=lr_start, grow=grow
+    )
 
 # %% ../../nbs/api/5_train/00_schedule.ipynb #f8d76122
-def one_cycle(epochs: float, pct_start: float = 0.3, *, lr_max: float | None = None, div: float = 25.0,
-              final_div: float = 1e4) -> Schedule:
+def one_cycle(
+    epochs: float,
+    pct_start: float = 0.3,
+    *,
+    lr_max: float | None = None,
+    div: float = 25.0,
+    final_div: float = 1e4,
+) -> Schedule:
     """The 1cycle schedule (1708.07120) over `epochs`: cosine up for the part `pct_start` of it, then cosine
     down.
 
@@ -206,17 +228,26 @@ def one_cycle(epochs: float, pct_start: float = 0.3, *, lr_max: float | None = N
     check_number("epochs", epochs, 0, above=True)
     check_number("pct_start", pct_start, 0, 1, below=True)
     start = (lr_max or 1.0) / check_number("div", div, 1)
-    return Schedule("one_cycle", (epochs * (1 - pct_start),), warmup=epochs * pct_start, lr_max=lr_max,
-                    lr_start=start, lr_min=start / check_number("final_div", final_div, 1))
+    return Schedule(
+        "one_cycle",
+        (epochs * (1 - pct_start),),
+        warmup=epochs * pct_start,
+        lr_max=lr_max,
+        lr_start=start,
+        lr_min=start / check_number("final_div", final_div, 1),
+    )
 
 # %% ../../nbs/api/5_train/00_schedule.ipynb #952f28ad
-def sweep(lr_min: float = 1e-7, lr_max: float = 10.0, n_steps: int = 100, mode: str = "exponential") -> Schedule:
+def sweep(
+    lr_min: float = 1e-7, lr_max: float = 10.0, n_steps: int = 100, mode: str = "exponential"
+) -> Schedule:
     """`n_steps` lrs from lr_min to lr_max, both included; mode is "exponential" or "linear". ValueError for
     bad ones."""
     if mode not in ("exponential", "linear"):
         raise ValueError(f'mode={mode!r}: a sweep is "exponential" or "linear"')
     check_number("lr_min", lr_min, 0, above=True)
     if not check_number("lr_max", lr_max, 0, above=True) > lr_min:
-        raise ValueError(f"lr_max={lr_max!r} must be above lr_min={lr_min!r}: the lr is raised from one to "
-                         "the other")
+        raise ValueError(
+            f"lr_max={lr_max!r} must be above lr_min={lr_min!r}: the lr is raised from one to the other"
+        )
     return Schedule(mode, (check_number("n_steps", n_steps, 2, whole=True),), lr_max=lr_max, lr_min=lr_min)

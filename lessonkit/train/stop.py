@@ -18,6 +18,7 @@ class StopRequest:
 
     In another thread than the main one, where no signals arrive, `ask` can be called instead.
     """
+
     def __init__(self):
         self.asked = False
 
@@ -29,8 +30,10 @@ class StopRequest:
 
     def __enter__(self):
         self._before = None
-        if threading.current_thread() is threading.main_thread() and \
-                signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
             self._before = signal.signal(signal.SIGINT, self.ask)
         return self
 
@@ -42,6 +45,7 @@ class StopRequest:
 class OverfitWatch:
     """Says whether a run has begun to overfit: for `patience` cycles in a row the validation loss at the end
     of the cycle was above its best while the training loss was below what it was at that best."""
+
     def __init__(self, patience: int = 2):
         self.patience = check_number("patience", patience, 1, whole=True)
         self.best, self.bad = None, 0

@@ -19,7 +19,7 @@ from ..basics import check_number, write_whole
 from ..plot import format_lr, plot_lr_find
 
 # %% ../../nbs/api/5_train/07_suggest.ipynb #08ed53af
-WARMUP = 5      # steps before a best loss counts
+WARMUP = 5  # steps before a best loss counts
 
 
 def default_smooth(n_steps: int) -> float:
@@ -67,7 +67,7 @@ def _slopes(lrs, losses) -> np.ndarray:
     slopes = []
     for i in range(_lowest(y)):
         near = np.abs(x - x[i]) <= (x[-1] - x[0]) / 16
-        near[max(0, i - 1):i + 2] = True
+        near[max(0, i - 1) : i + 2] = True
         dx = x[near] - x[near].mean()
         slopes.append(float(dx @ y[near] / (dx @ dx)))
     return np.array(slopes)
@@ -85,7 +85,7 @@ def steepest(lrs, losses) -> float | None:
     """Where the loss falls most for each decade of lr: the highest lr where it falls at least two thirds as
     fast as anywhere. It stays half a decade below the lr at the minimum, where training is about to break."""
     lr = _last_steep(lrs, losses, 2 / 3)
-    return None if lr is None else max(min(lr, float(lrs[_lowest(losses)]) / 10 ** 0.5), float(lrs[0]))
+    return None if lr is None else max(min(lr, float(lrs[_lowest(losses)]) / 10**0.5), float(lrs[0]))
 
 # %% ../../nbs/api/5_train/07_suggest.ipynb #c094e05f
 def slide(lrs, losses) -> float | None:
@@ -102,7 +102,7 @@ def minimum(lrs, losses) -> float | None:
 # %% ../../nbs/api/5_train/07_suggest.ipynb #7c576829
 def valley(lrs, losses) -> float | None:
     "Two thirds of the way, in ln lr, along the descent: from where 5% to where 95% of the fall is done."
-    y = np.asarray(losses, dtype=float)[:_lowest(losses) + 1]
+    y = np.asarray(losses, dtype=float)[: _lowest(losses) + 1]
     fall = y[0] - y[-1]
     if not fall > 0:
         return None
@@ -126,6 +126,7 @@ class LRFind:
     "diverged", "not finite" or "interrupted"; mode: "exponential" or "linear"; n_steps: how many were asked
     for; smooth: the weight of `smooth_losses`. ValueError: numbers that are no curve.
     """
+
     lrs: tuple[float, ...]
     losses: tuple[float, ...]
     valid_losses: tuple[float, ...] = ()
@@ -140,13 +141,17 @@ class LRFind:
             object.__setattr__(self, name, values)
         n = len(self.lrs)
         if not n or len(self.losses) != n or len(self.valid_losses) not in (0, n):
-            raise ValueError(f"{n} lrs, {len(self.losses)} losses and {len(self.valid_losses)} valid_losses: "
-                             "one for each step is needed")
+            raise ValueError(
+                f"{n} lrs, {len(self.losses)} losses and {len(self.valid_losses)} valid_losses: "
+                "one for each step is needed"
+            )
         if self.lrs[0] <= 0 or any(b <= a for a, b in zip(self.lrs, self.lrs[1:])):
             raise ValueError("the lrs must be above 0 and rise from step to step")
         if self.stopped not in _STOPPED or self.mode not in ("exponential", "linear"):
-            raise ValueError(f"stopped={self.stopped!r}, mode={self.mode!r}: known are "
-                             f"{', '.join(_STOPPED)}, and exponential, linear")
+            raise ValueError(
+                f"stopped={self.stopped!r}, mode={self.mode!r}: known are "
+                f"{', '.join(_STOPPED)}, and exponential, linear"
+            )
         check_number("n_steps", self.n_steps, n, whole=True)
         check_number("smooth", self.smooth, 0, 1, below=True)
 
@@ -161,8 +166,8 @@ class LRFind:
         curve falls from that, and the standard deviation of a single loss (from the distances to the smoothed
         curve)."""
         lowest = int(np.argmin(self.smoothed))
-        start = float(np.mean(self.losses[:max(1, (lowest + 1) // 2)]))
-        apart = np.abs(np.subtract(self.losses, self.smoothed))[:lowest + 1]
+        start = float(np.mean(self.losses[: max(1, (lowest + 1) // 2)]))
+        apart = np.abs(np.subtract(self.losses, self.smoothed))[: lowest + 1]
         return lowest, start, start - self.smoothed[lowest], 1.5 * float(np.median(apart))
 
     @cached_property
@@ -189,7 +194,7 @@ class LRFind:
     def suggestions(self) -> dict[str, float]:
         """What each rule suggests, by name, from the smoothed curve before single losses leap; a rule without
         an answer is left out."""
-        lrs, losses = self.lrs[:self.n_steady], self.smoothed[:self.n_steady]
+        lrs, losses = self.lrs[: self.n_steady], self.smoothed[: self.n_steady]
         answers = {name: rule(lrs, losses) for name, rule in RULES.items()} if self.falls else {}
         return {name: lr for name, lr in answers.items() if lr is not None}
 
@@ -242,13 +247,18 @@ class LRFind:
 
     def _advice(self) -> str:
         if len(self.lrs) < 10:
-            return ("These are few points: take more steps (n_steps=100), begin lower (lr_min) if it diverges "
-                    "at once.")
+            return (
+                "These are few points: take more steps (n_steps=100), begin lower (lr_min) if it diverges "
+                "at once."
+            )
         if self.stopped in ("diverged", "not finite"):
-            return ("See whether the data, the targets and loss_fn belong together; if so, begin lower "
-                    "(lr_min).")
-        return ("See whether the data, the targets and loss_fn belong together; if so, go higher (lr_max). "
-                "A network that is trained already may leave nothing to fall, too.")
+            return (
+                "See whether the data, the targets and loss_fn belong together; if so, begin lower (lr_min)."
+            )
+        return (
+            "See whether the data, the targets and loss_fn belong together; if so, go higher (lr_max). "
+            "A network that is trained already may leave nothing to fall, too."
+        )
 
     def __str__(self):
         rules = [f"{name} {format_lr(lr)}" for name, lr in self.suggestions.items()]

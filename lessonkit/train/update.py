@@ -42,8 +42,9 @@ def _own_loss(model, batch):
     out = model(*inputs, **named)
     loss = out.get("loss") if isinstance(out, Mapping) else getattr(out, "loss", out)
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        raise ValueError("the model returns no loss: pass loss_fn=, or batch_loss=, a function of (model, "
-                         "batch)")
+        raise ValueError(
+            "the model returns no loss: pass loss_fn=, or batch_loss=, a function of (model, batch)"
+        )
     return loss
 
 # %% ../../nbs/api/5_train/03_update.ipynb #62668f86
@@ -62,11 +63,12 @@ def endless(train_dl: Iterable) -> Iterator:
             empty = False
             yield batch
         if empty:
-            raise ValueError("the loader yields no batches: is the data set empty, or below one batch with "
-                             "drop_last?")
+            raise ValueError(
+                "the loader yields no batches: is the data set empty, or below one batch with drop_last?"
+            )
 
 # %% ../../nbs/api/5_train/03_update.ipynb #1aaf95a7
-MAX_SKIPPED = 30         # updates in a row that a gradient scaler may skip
+MAX_SKIPPED = 30  # updates in a row that a gradient scaler may skip
 
 
 @dataclass
@@ -74,18 +76,19 @@ class Updater:
     """What an update needs: the model and its optimizer; batches, endless; batch_loss(model, batch); the
     device they go to; accumulate: batches an update, fewer where a pass of `per_pass` batches ends (None:
     it has no end); precision, and the gradient scaler of fp16."""
+
     model: nn.Module
     opt: torch.optim.Optimizer
     batches: Iterator
     batch_loss: Callable
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
     accumulate: int = 1
     precision: str = "fp32"
     scaler: object = None
     per_pass: int | None = None
 
     def __post_init__(self):
-        self.taken = 0                                             # batches so far
+        self.taken = 0  # batches so far
         self.params = [p for g in self.opt.param_groups for p in g["params"]]
         self.context = autocast(self.device, self.precision)
 

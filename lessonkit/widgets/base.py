@@ -40,6 +40,7 @@ def read_esm(name: str) -> str:
             if other not in parts:
                 add(other)
         parts[file] = _IMPORT.sub("", text)
+
     add(name)
     return "\n".join(parts.values())
 
@@ -68,7 +69,11 @@ def _plain(value):
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, float):
-        return (int(value) if value.is_integer() and abs(value) < 1e9 else float(f"{value:.5g}")) if math.isfinite(value) else None
+        return (
+            (int(value) if value.is_integer() and abs(value) < 1e9 else float(f"{value:.5g}"))
+            if math.isfinite(value)
+            else None
+        )
     return value
 
 # %% ../../nbs/api/7_widgets/00_base.ipynb #81ced4c7
@@ -81,13 +86,19 @@ def page_html(esm: str, state: dict, still: str, alt: str) -> str:
     """A widget as a piece of HTML that needs neither a kernel nor a network. esm: its module; state: its
     traits; still: the URL of the picture that stands there until the script runs; alt: the same in words."""
     fallback = f'<img alt="{html.escape(alt)}" src="{still}">'
-    return _PAGE % {"css": read_static("kit.css"), "id": f"lk-{uuid4().hex[:12]}", "fallback": fallback,
-                    "esm": _in_script(esm), "state": _in_script(_plain(state))}
+    return _PAGE % {
+        "css": read_static("kit.css"),
+        "id": f"lk-{uuid4().hex[:12]}",
+        "fallback": fallback,
+        "esm": _in_script(esm),
+        "state": _in_script(_plain(state)),
+    }
 
 # %% ../../nbs/api/7_widgets/00_base.ipynb #ddb1b63d
 def to_png(figure, dpi: int = 80) -> bytes:
     "A matplotlib figure as a small PNG: 64 colours are enough for curves."
     from PIL import Image
+
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png", dpi=dpi)
     Image.open(full).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
@@ -97,6 +108,7 @@ def to_png(figure, dpi: int = 80) -> bytes:
 class Widget(anywidget.AnyWidget):
     """An anywidget with a matplotlib `figure()`, that a saved notebook shows, and a page that works without a
     kernel."""
+
     _css = read_static("kit.css")
 
     def figure(self):
@@ -105,7 +117,11 @@ class Widget(anywidget.AnyWidget):
 
     def page_state(self) -> dict:
         "The traits that the page gets."
-        return {k: v for k, v in self.get_state().items() if not k.startswith("_") and k not in ("layout", "tabbable", "tooltip")}
+        return {
+            k: v
+            for k, v in self.get_state().items()
+            if not k.startswith("_") and k not in ("layout", "tabbable", "tooltip")
+        }
 
     def still(self, png: bytes | None = None) -> str:
         "The picture, as a URL, that stands in the page until its script runs; `png`: if it is drawn already."
@@ -117,8 +133,12 @@ class Widget(anywidget.AnyWidget):
 
     def save_html(self, path) -> Path:
         "Write it as a page of its own; the path."
-        head = f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">' \
-               f'<title>{html.escape(type(self).__name__)}</title><meta name="color-scheme" content="light dark"><body>'
+        head = (
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            '<meta name="color-scheme" content="light dark">'
+            f"<title>{html.escape(type(self).__name__)}</title><body>"
+        )
         return write_whole(path, (head + self.to_html() + "</body></html>").encode())
 
     def _repr_mimebundle_(self, **kwargs):

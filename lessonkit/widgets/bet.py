@@ -19,6 +19,7 @@ class Bet(Widget):
 
     question: what will happen; options: 2 to 6 different answers. ValueError for fewer, more, or two alike.
     """
+
     _esm = read_esm("bet.js")
     question, chosen, outcome, why = (Unicode().tag(sync=True) for _ in range(4))
     options, page = List(Unicode()).tag(sync=True), Bool(False).tag(sync=True)
@@ -48,8 +49,10 @@ class Bet(Widget):
         return super().page_state() | {"page": True}
 
     def figure(self):
-        lines = [("● " if o == self.chosen else "○ ") + o + ("   ← what happened" if o == self.outcome else "")
-                 for o in self.options]
+        lines = [
+            ("● " if o == self.chosen else "○ ") + o + ("   ← what happened" if o == self.outcome else "")
+            for o in self.options
+        ]
         lines = [self.question, *lines, *textwrap.wrap(self.why, 90)]
         figure = Figure((6.4, 0.1 + 0.23 * len(lines)))
         figure.text(0.02, 0.98, "\n".join(lines), va="top", fontsize=9, linespacing=1.6)

@@ -15,16 +15,14 @@ import torch
 from matplotlib.figure import Figure
 from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, observe, validate
 
-from .bet import Bet
-from ..train.learner import Learner
-from .monitor import PUSH_EVERY, Replay, TrainMonitor, hear_at_once
-from ..train.optim import spread_lrs
 from ..plot import format_lr, plot_layer_lrs, plot_lr_find, plot_schedule
-from .preview import AugmentPreview
+from ..train.learner import Learner
+from ..train.loop import StepDone
+from ..train.optim import spread_lrs
 from ..train.schedule import Schedule, sgdr
 from ..train.suggest import LRFind
-from ..train.loop import StepDone
 from .base import Widget, read_esm
+from .monitor import PUSH_EVERY, hear_at_once
 
 _all_ = ["AugmentPreview", "Bet", "Replay", "TrainMonitor"]
 
@@ -33,9 +31,10 @@ class LRPicker(Widget):
     """The curve of a learning rate finder, to scrub and to pick from: `picker.lr`.
 
     found: what `lr_find` returned; learner: with one, "try it" trains `try_steps` real updates at lr/10, lr
-    and 10 lr and puts everything back; lr: the first choice, None for what `steepest` suggests. The choice has two
-    digits, as it is shown; a rule's suggestion is taken as it is.
+    and 10 lr and puts everything back; lr: the first choice, None for what `steepest` suggests. The choice
+    has two digits, as it is shown; a rule's suggestion is taken as it is.
     """
+
     _esm = read_esm("lr_picker.js")
     lr = Float().tag(sync=True)
     level = Int(3).tag(sync=True)
@@ -45,15 +44,32 @@ class LRPicker(Widget):
     mode, summary = Unicode().tag(sync=True), Unicode().tag(sync=True)
     can_try, asked, trial = Bool(False).tag(sync=True), Int(0).tag(sync=True), Dict().tag(sync=True)
 
-    def __init__(self, found: LRFind, learner: Learner | None = None, lr: float | None = None, try_steps: int = 30, **options):
+    def __init__(
+        self,
+        found: LRFind,
+        learner: Learner | None = None,
+        lr: float | None = None,
+        try_steps: int = 30,
+        **options,
+    ):
         self._source, self._learner, self._try_steps = found, learner, try_steps
-        smooths = [0.0, *(found.smooth ** power for power in (4, 2, 1, 0.5, 0.25))]
-        curves = [{"smooth": f.smooth, "smoothed": list(f.smoothed), "suggestions": f.suggestions}
-                  for f in (replace(found, smooth=smooth) for smooth in smooths)]
+        smooths = [0.0, *(found.smooth**power for power in (4, 2, 1, 0.5, 0.25))]
+        curves = [
+            {"smooth": f.smooth, "smoothed": list(f.smoothed), "suggestions": f.suggestions}
+            for f in (replace(found, smooth=smooth) for smooth in smooths)
+        ]
         first = found.suggestions.get("steepest", found.lrs[len(found.lrs) // 2])
-        super().__init__(lrs=list(found.lrs), losses=list(found.losses), valid_losses=list(found.valid_losses), curves=curves,
-                         mode=found.mode, summary=found.extent, can_try=learner is not None,
-                         lr=first if lr is None else lr, **options)
+        super().__init__(
+            lrs=list(found.lrs),
+            losses=list(found.losses),
+            valid_losses=list(found.valid_losses),
+            curves=curves,
+            mode=found.mode,
+            summary=found.extent,
+            can_try=learner is not None,
+            lr=first if lr is None else lr,
+            **options,
+        )
 
     @validate("lr")
     def _positive(self, proposal):
@@ -81,7 +97,7 @@ class LRPicker(Widget):
                         self.trial = state | {"runs": [dict(r) for r in runs], "running": True}
         except KeyboardInterrupt:
             state["message"] = "interrupted"
-        except Exception as e:                                     # there is no cell that could show it
+        except Exception as e:  # there is no cell that could show it
             state["message"] = str(e)
         self.trial = state | {"runs": [dict(r) for r in runs], "running": False}
 
@@ -102,11 +118,14 @@ class LRPicker(Widget):
 class _Follower(Widget):
     """A widget that shows where a running fit is: `_follow(event, history)`, some times a second, and
     `_idle()` at its end."""
+
     _pushed = 0.0
 
     def event(self, event, history, stop=None) -> None:
         "One event of a fit."
-        if isinstance(event, StepDone) and (event.step == 1 or time.perf_counter() - self._pushed >= PUSH_EVERY):
+        if isinstance(event, StepDone) and (
+            event.step == 1 or time.perf_counter() - self._pushed >= PUSH_EVERY
+        ):
             self._pushed = time.perf_counter()
             self._follow(event, history)
 
@@ -129,18 +148,48 @@ class ScheduleExplorer(_Follower):
     bottom of a cycle as a part of it; seconds_per_epoch: for the estimate, None for those of the learner's
     last run.
     """
+
     _esm = read_esm("schedule_explorer.js")
-    n_cycles, cycle_len, cycle_mult = Int(3).tag(sync=True), Float(1.0).tag(sync=True), Float(2.0).tag(sync=True)
+    n_cycles, cycle_len, cycle_mult = (
+        Int(3).tag(sync=True),
+        Float(1.0).tag(sync=True),
+        Float(2.0).tag(sync=True),
+    )
     warmup, grow, floor = Float(0.0).tag(sync=True), Bool(False).tag(sync=True), Float(0.0).tag(sync=True)
-    lr_max, steps_per_epoch, seconds_per_epoch = Float(1e-3).tag(sync=True), Int(1).tag(sync=True), Float(0.0).tag(sync=True)
+    lr_max, steps_per_epoch, seconds_per_epoch = (
+        Float(1e-3).tag(sync=True),
+        Int(1).tag(sync=True),
+        Float(0.0).tag(sync=True),
+    )
     following, step, now = Bool(False).tag(sync=True), Int(-1).tag(sync=True), Float(0.0).tag(sync=True)
 
-    def __init__(self, learner: Learner | None = None, n_cycles: int = 3, cycle_len: float = 1, cycle_mult: float | str = 2,
-                 warmup: float = 0, lr_max: float = 1e-3, floor: float = 0.0, seconds_per_epoch: float | None = None, **options):
-        sgdr(n_cycles, cycle_len, cycle_mult, warmup=warmup, lr_max=lr_max, lr_min=lr_max * floor)  # says what is wrong
+    def __init__(
+        self,
+        learner: Learner | None = None,
+        n_cycles: int = 3,
+        cycle_len: float = 1,
+        cycle_mult: float | str = 2,
+        warmup: float = 0,
+        lr_max: float = 1e-3,
+        floor: float = 0.0,
+        seconds_per_epoch: float | None = None,
+        **options,
+    ):
+        sgdr(
+            n_cycles, cycle_len, cycle_mult, warmup=warmup, lr_max=lr_max, lr_min=lr_max * floor
+        )  # says what is wrong
         grow = cycle_mult == "auto"
-        super().__init__(n_cycles=n_cycles, cycle_len=cycle_len, cycle_mult=1.0 if grow else cycle_mult, grow=grow, warmup=warmup,
-                         lr_max=lr_max, floor=floor, steps_per_epoch=len(learner.train_dl) if learner else 100, **options)
+        super().__init__(
+            n_cycles=n_cycles,
+            cycle_len=cycle_len,
+            cycle_mult=1.0 if grow else cycle_mult,
+            grow=grow,
+            warmup=warmup,
+            lr_max=lr_max,
+            floor=floor,
+            steps_per_epoch=len(learner.train_dl) if learner else 100,
+            **options,
+        )
         epochs = learner.history.epochs if learner else []
         self.seconds_per_epoch = seconds_per_epoch or (epochs[-1]["seconds"] if epochs else 0.0)
         self._watch(learner)
@@ -149,11 +198,17 @@ class ScheduleExplorer(_Follower):
     def schedule(self) -> Schedule:
         "What the widget shows now."
         mult = "auto" if self.grow else self.cycle_mult
-        return sgdr(self.n_cycles, self.cycle_len, mult, warmup=self.warmup, lr_max=self.lr_max,
-                    lr_min=self.lr_max * self.floor).with_steps(self.steps_per_epoch)
+        return sgdr(
+            self.n_cycles,
+            self.cycle_len,
+            mult,
+            warmup=self.warmup,
+            lr_max=self.lr_max,
+            lr_min=self.lr_max * self.floor,
+        ).with_steps(self.steps_per_epoch)
 
     def _follow(self, event, history):
-        with self.hold_sync():                                     # one message
+        with self.hold_sync():  # one message
             self.following, self.now = history.schedule == self.schedule, event.lrs[-1]
             self.step = event.step
 
@@ -179,17 +234,29 @@ class LayerGroups(_Follower):
     was pretrained on, 10 where they are not. The freeze switches freeze the learner's layers at once; layers
     before a frozen one are frozen too.
     """
+
     _esm = read_esm("layer_groups.js")
-    names, n_params, norms = List(Unicode()).tag(sync=True), List(Int()).tag(sync=True), List(Unicode()).tag(sync=True)
+    names, n_params, norms = (
+        List(Unicode()).tag(sync=True),
+        List(Int()).tag(sync=True),
+        List(Unicode()).tag(sync=True),
+    )
     lr, factor, lrs = Float(1e-3).tag(sync=True), Float(3.0).tag(sync=True), List(Float()).tag(sync=True)
     frozen_to, busy, message = Int(0).tag(sync=True), Bool(False).tag(sync=True), Unicode().tag(sync=True)
     now = List(Float()).tag(sync=True)
 
     def __init__(self, learner: Learner, lr: float = 1e-3, factor: float = 3.0, **options):
         self._learner, groups = learner, learner.groups
-        super().__init__(names=[g.name for g in groups], n_params=[sum(p.numel() for p in g.params) for g in groups],
-                         norms=list(map(_norm_state, groups)), lr=lr, factor=factor, lrs=spread_lrs(lr, len(groups), factor),
-                         frozen_to=_frozen_to(groups), **options)
+        super().__init__(
+            names=[g.name for g in groups],
+            n_params=[sum(p.numel() for p in g.params) for g in groups],
+            norms=list(map(_norm_state, groups)),
+            lr=lr,
+            factor=factor,
+            lrs=spread_lrs(lr, len(groups), factor),
+            frozen_to=_frozen_to(groups),
+            **options,
+        )
         self._watch(learner)
 
     @observe("lr", "factor")
@@ -209,7 +276,10 @@ class LayerGroups(_Follower):
 
     def refresh(self) -> None:
         "Show the learner's layers as they are now, after `freeze_to` or `unfreeze` elsewhere."
-        self.frozen_to, self.norms = _frozen_to(self._learner.groups), list(map(_norm_state, self._learner.groups))
+        self.frozen_to, self.norms = (
+            _frozen_to(self._learner.groups),
+            list(map(_norm_state, self._learner.groups)),
+        )
 
     def _follow(self, event, history):
         if not self.busy:
@@ -225,11 +295,19 @@ class LayerGroups(_Follower):
 
     def figure(self):
         figure = Figure((6.4, 0.8 + 0.45 * len(self.names)), layout="constrained")
-        plot_layer_lrs(self.names, [lr if k >= self.frozen_to else 0 for k, lr in enumerate(self.lrs)], self.n_params, figure.subplots())
+        plot_layer_lrs(
+            self.names,
+            [lr if k >= self.frozen_to else 0 for k, lr in enumerate(self.lrs)],
+            self.n_params,
+            figure.subplots(),
+        )
         return figure
 
     def __repr__(self):
-        shown = (f"{name} {'frozen' if k < self.frozen_to else format_lr(lr)}" for k, (name, lr) in enumerate(zip(self.names, self.lrs)))
+        shown = (
+            f"{name} {'frozen' if k < self.frozen_to else format_lr(lr)}"
+            for k, (name, lr) in enumerate(zip(self.names, self.lrs))
+        )
         return f"LayerGroups({', '.join(shown)})"
 
 # %% ../../nbs/api/7_widgets/04_controls.ipynb #4f36f605
@@ -240,6 +318,11 @@ def _frozen_to(groups) -> int:
 # %% ../../nbs/api/7_widgets/04_controls.ipynb #151af5ab
 def _norm_state(group) -> str:
     "Whether the batch norm of a layer group is trained or frozen; empty where it has none."
-    norms = [m for module in group.modules for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        m
+        for module in group.modules
+        for m in module.modules()
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+    ]
     trained = any(p.requires_grad for m in norms for p in m.parameters())
     return "" if not norms else "trained" if trained else "frozen"

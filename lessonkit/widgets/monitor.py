@@ -28,18 +28,41 @@ def picture_of(history: History, groups=(), most: int = 300) -> dict:
     history.settle()
     schedule, n = history.schedule, len(history.losses)
     if schedule is None:
-        return {"step": 0, "n_steps": 0, "steps_per_epoch": 1, "losses": [], "loss_steps": [], "lrs": [], "lr_steps": [],
-                "epochs": [], "cycle_ends": [], "plan": [], "metric": "", "groups": [], "left": 0}
+        return {
+            "step": 0,
+            "n_steps": 0,
+            "steps_per_epoch": 1,
+            "losses": [],
+            "loss_steps": [],
+            "lrs": [],
+            "lr_steps": [],
+            "epochs": [],
+            "cycle_ends": [],
+            "plan": [],
+            "metric": "",
+            "groups": [],
+            "left": 0,
+        }
     edges = np.linspace(0, n, min(n, most) + 1).round().astype(int)
     ends = edges[1:]
     losses = np.add.reduceat(history.losses, edges[:-1]) / np.diff(edges) if n else []
     lrs = np.array([history.lrs[k - 1] for k in ends]).T if n else []
-    names = list(groups)[-len(lrs):] if n else []
-    return {"step": n, "n_steps": schedule.n_steps, "steps_per_epoch": schedule.steps_per_epoch, "losses": _numbers(losses),
-            "loss_steps": ends.tolist(), "lrs": [_numbers(line) for line in lrs], "lr_steps": ends.tolist(),
-            "epochs": [{k: v if math.isfinite(v) else None for k, v in e.items()} for e in history.epochs],
-            "cycle_ends": list(schedule.cycle_ends), "plan": _plan(history, min(most, 200)),
-            "metric": next(iter(history.metrics), ""), "groups": names, "left": 0}
+    names = list(groups)[-len(lrs) :] if n else []
+    return {
+        "step": n,
+        "n_steps": schedule.n_steps,
+        "steps_per_epoch": schedule.steps_per_epoch,
+        "losses": _numbers(losses),
+        "loss_steps": ends.tolist(),
+        "lrs": [_numbers(line) for line in lrs],
+        "lr_steps": ends.tolist(),
+        "epochs": [{k: v if math.isfinite(v) else None for k, v in e.items()} for e in history.epochs],
+        "cycle_ends": list(schedule.cycle_ends),
+        "plan": _plan(history, min(most, 200)),
+        "metric": next(iter(history.metrics), ""),
+        "groups": names,
+        "left": 0,
+    }
 
 # %% ../../nbs/api/7_widgets/02_monitor.ipynb #8918fe43
 def _numbers(values) -> list:
@@ -50,9 +73,20 @@ def _numbers(values) -> list:
 def _plan(history: History, most: int) -> list[list[float]]:
     "Points (update, lr) of the head's lr over the whole run, the foot and the top of every cycle among them."
     schedule = history.schedule
-    known = next((lrs[-1] / schedule.factor(k) for k, lrs in enumerate(history.lrs) if schedule.factor(k) > 0), schedule.top)
-    steps = {*np.linspace(0, schedule.n_steps - 1, most).astype(int).tolist(), *schedule.bounds, *(e - 1 for e in schedule.bounds[1:])}
-    return [[k + 1, float(f"{schedule.factor(k) * known:.5g}")] for k in sorted(steps) if 0 <= k < schedule.n_steps]
+    known = next(
+        (lrs[-1] / schedule.factor(k) for k, lrs in enumerate(history.lrs) if schedule.factor(k) > 0),
+        schedule.top,
+    )
+    steps = {
+        *np.linspace(0, schedule.n_steps - 1, most).astype(int).tolist(),
+        *schedule.bounds,
+        *(e - 1 for e in schedule.bounds[1:]),
+    }
+    return [
+        [k + 1, float(f"{schedule.factor(k) * known:.5g}")]
+        for k in sorted(steps)
+        if 0 <= k < schedule.n_steps
+    ]
 
 # %% ../../nbs/api/7_widgets/02_monitor.ipynb #3e5bfd68
 def hear_at_once(widget) -> None:
@@ -66,12 +100,13 @@ def kernel_id() -> str:
     "The id by which the server knows this kernel; empty outside one."
     try:
         from ipykernel.connect import get_connection_file
+
         return Path(get_connection_file()).stem.removeprefix("kernel-")
     except (ImportError, RuntimeError):
         return ""
 
 # %% ../../nbs/api/7_widgets/02_monitor.ipynb #48dcf6bc
-PUSH_EVERY = 0.12                   # seconds between two pictures: what eyes and the server can take
+PUSH_EVERY = 0.12  # seconds between two pictures: what eyes and the server can take
 
 
 class TrainMonitor(Widget):
@@ -81,6 +116,7 @@ class TrainMonitor(Widget):
     It works while the cell runs. After Stop the learner is usable and `learner.best` holds the best weights
     so far. A learner has one monitor; a new one takes over.
     """
+
     _esm = read_esm("train_monitor.js")
     run, command = Dict().tag(sync=True), Dict().tag(sync=True)
     state, message, heard = Unicode("idle").tag(sync=True), Unicode().tag(sync=True), Unicode().tag(sync=True)
@@ -89,7 +125,9 @@ class TrainMonitor(Widget):
     def __init__(self, learner: Learner, **options):
         self._learner, self._handle, self._history = learner, None, learner.history
         self._asked, self._began, self._paused, self._first, self._pushed = "", None, 0.0, 0, 0.0
-        super().__init__(run=picture_of(learner.history, [g.name for g in learner.groups]), kernel=kernel_id(), **options)
+        super().__init__(
+            run=picture_of(learner.history, [g.name for g in learner.groups]), kernel=kernel_id(), **options
+        )
         hear_at_once(self)
         learner.watch(self)
 
@@ -139,6 +177,7 @@ class TrainMonitor(Widget):
 
     def _ipython_display_(self):
         from IPython.display import display
+
         data, metadata = self._repr_mimebundle_()
         self._handle = display(data, metadata=metadata, raw=True, display_id=True)
 
@@ -164,6 +203,7 @@ def _history_figure(history: History):
 class Replay(Widget):
     """The monitor on a recorded run (`History`, or the path of a saved one): play it, or scrub through its
     updates."""
+
     _esm = read_esm("replay.js")
     run, step, stopped = Dict().tag(sync=True), Int(0).tag(sync=True), Unicode().tag(sync=True)
 

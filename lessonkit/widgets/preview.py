@@ -21,8 +21,10 @@ from .base import Widget, read_esm
 from .monitor import hear_at_once
 
 # %% ../../nbs/api/7_widgets/03_preview.ipynb #cd16d3d8
-_WORDS = {"side_on": "Taken from the side: flipped left to right, turned a little, zoomed, lit differently.",
-          "top_down": "Seen from above: there is no up or down, so all eight flips and quarter turns."}
+_WORDS = {
+    "side_on": "Taken from the side: flipped left to right, turned a little, zoomed, lit differently.",
+    "top_down": "Seen from above: there is no up or down, so all eight flips and quarter turns.",
+}
 
 
 class AugmentPreview(Widget):
@@ -31,9 +33,19 @@ class AugmentPreview(Widget):
 
     data: an `ImageData`; n: how many pictures; rows: augmented versions of each.
     """
+
     _esm = read_esm("augment_preview.js")
-    preset, strength, size, seed = Unicode().tag(sync=True), Float(1.0).tag(sync=True), Int().tag(sync=True), Int(0).tag(sync=True)
-    presets, sizes, labels = List(Unicode()).tag(sync=True), List(Int()).tag(sync=True), List(Unicode()).tag(sync=True)
+    preset, strength, size, seed = (
+        Unicode().tag(sync=True),
+        Float(1.0).tag(sync=True),
+        Int().tag(sync=True),
+        Int(0).tag(sync=True),
+    )
+    presets, sizes, labels = (
+        List(Unicode()).tag(sync=True),
+        List(Int()).tag(sync=True),
+        List(Unicode()).tag(sync=True),
+    )
     words, sheets, page = Dict().tag(sync=True), Dict().tag(sync=True), Bool(False).tag(sync=True)
 
     def __init__(self, data: ImageData, n: int = 6, rows: int = 2, **options):
@@ -42,8 +54,13 @@ class AugmentPreview(Widget):
         self._data, self._rows, self._items = data, rows, chosen
         known = data.augment.name if data.augment.name in PRESETS else "side_on"
         sizes = sorted({48, 64, 96, 128, 160, 224, data.size})
-        super().__init__(presets=list(PRESETS), sizes=sizes, labels=[data.classes[i.label] for i in chosen], words=_WORDS,
-                         **{"preset": known, "size": data.size} | options)
+        super().__init__(
+            presets=list(PRESETS),
+            sizes=sizes,
+            labels=[data.classes[i.label] for i in chosen],
+            words=_WORDS,
+            **{"preset": known, "size": data.size} | options,
+        )
         hear_at_once(self)
         self._draw()
 
@@ -56,18 +73,26 @@ class AugmentPreview(Widget):
         "uint8 [rows + 1, n, size, size, 3]: the pictures as they are, and `rows` augmented versions of each."
         source = [self._data.pictures.get(i.path, source_short(size)).pixels for i in self._items]
         augment = PRESETS[preset].scaled(strength)
-        plans = [plan(len(source), augment, np.random.default_rng([self.seed, row])) for row in range(self._rows)]
-        batches = [render(source, one, size, (0, 0, 0), (1, 1, 1)) for one in (None, *(p if augment.random else None for p in plans))]
+        plans = [
+            plan(len(source), augment, np.random.default_rng([self.seed, row])) for row in range(self._rows)
+        ]
+        batches = [
+            render(source, one, size, (0, 0, 0), (1, 1, 1))
+            for one in (None, *(p if augment.random else None for p in plans))
+        ]
         return np.stack([(xb.permute(0, 2, 3, 1).clamp(0, 1) * 255).round().byte().numpy() for xb in batches])
 
     def _sheet(self, preset: str, strength: float, size: int, quality: int = 85) -> str:
         "All of them in one JPEG, as a data URL."
         from PIL import Image
+
         tiles = self.pictures(preset, strength, size)
         rows, n = tiles.shape[:2]
         whole = np.full((rows * (size + 2) - 2, n * (size + 2) - 2, 3), 255, np.uint8)
         for r, c in np.ndindex(rows, n):
-            whole[r * (size + 2):r * (size + 2) + size, c * (size + 2):c * (size + 2) + size] = tiles[r, c]
+            whole[r * (size + 2) : r * (size + 2) + size, c * (size + 2) : c * (size + 2) + size] = tiles[
+                r, c
+            ]
         out = io.BytesIO()
         Image.fromarray(whole).save(out, "JPEG", quality=quality)
         return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
@@ -81,7 +106,10 @@ class AugmentPreview(Widget):
 
     def page_state(self) -> dict:
         "A page has no kernel to draw anew: it gets one small sheet of each preset."
-        sheets = {_key(p, self.strength, self.size, self.seed): self._sheet(p, self.strength, 52, 60) for p in self.presets}
+        sheets = {
+            _key(p, self.strength, self.size, self.seed): self._sheet(p, self.strength, 52, 60)
+            for p in self.presets
+        }
         return super().page_state() | {"sheets": sheets, "page": True}
 
     def still(self, png: bytes | None = None) -> str:
@@ -91,7 +119,9 @@ class AugmentPreview(Widget):
         tiles = self.pictures(self.preset, self.strength, min(self.size, 64))
         rows, n = tiles.shape[:2]
         figure = Figure((max(2.6, 0.8 * n), 0.8 * rows + 0.3), layout="constrained")
-        plot_pictures([*tiles.reshape(-1, *tiles.shape[2:])], n_cols=n, axes=figure.subplots(rows, n, squeeze=False))
+        plot_pictures(
+            [*tiles.reshape(-1, *tiles.shape[2:])], n_cols=n, axes=figure.subplots(rows, n, squeeze=False)
+        )
         figure.suptitle(f"as they are, then {self.preset} at strength {self.strength:g}", fontsize="small")
         return figure
 
