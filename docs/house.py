@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections import Counter
+from importlib.util import resolve_name
 from pathlib import Path
 
 import matplotlib
@@ -23,12 +24,16 @@ def floors() -> dict[str, list[str]]:
     return found
 
 
-def imports(module: str) -> set[str]:
-    "The modules of the house that one imports; a wing's face counts as that wing's name."
-    parts = module.split(".")
-    tree = ast.parse((ROOT / "lessonkit" / f"{'/'.join(parts)}.py").read_text(encoding="utf-8"))
-    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level]
-    return {".".join([*parts[: len(parts) - n.level], *(n.module or "").split(".")]) for n in nodes}
+def imports(module: str) -> dict[str, list[str]]:
+    "The modules of the house that one imports, and what from each; a wing's face counts as that wing's name."
+    tree = ast.parse((ROOT / "lessonkit" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    package, found = f"lessonkit.{module}".rpartition(".")[0], {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            other = resolve_name("." * node.level + (node.module or ""), package)
+            if other.startswith("lessonkit."):
+                found.setdefault(other.removeprefix("lessonkit."), []).extend(a.name for a in node.names)
+    return found
 
 
 def count_arrows(house: dict[str, list[str]]) -> Counter:

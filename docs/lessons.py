@@ -87,7 +87,7 @@ def _keep(outputs: list) -> list:
     kept = []
     for out in outputs:
         data = out.get("data", {})
-        if any(data.pop(name, None) for name in DROPPED):
+        if {name for name in DROPPED if data.pop(name, None)}:
             data.pop("text/html", None)
             if "image/png" not in data:  # a bar
                 continue

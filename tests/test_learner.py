@@ -401,7 +401,7 @@ def test_layer_groups_train_at_their_own_lrs(data):
 def test_a_pretrained_body_begins_frozen_and_keeps_its_norms(data, tmp_path):
     torch.manual_seed(3)
     model = build_model("resnet10", 2, weights=None)
-    torch.save(dict(model.body.state_dict().items()), tmp_path / "w.pth")
+    torch.save(dict(model.body.state_dict()), tmp_path / "w.pth")
     learn = Learner(data, "resnet10", weights=tmp_path / "w.pth")
     assert [g.frozen for g in learn.groups] == [True, True, False]
     before = weights(learn)

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -93,33 +94,33 @@ def test_the_notebook_has_its_shape(notebook):
     assert not any(o["output_type"] == "error" for o in outputs)
 
 
-def imports_of(module):
-    "(our modules that it imports, with the names; names of other packages at the top level of the module)"
-    tree, parts, own = ast.parse(file_of(module).read_text()), module.split("."), {}
-    for n in ast.walk(tree):
-        if isinstance(n, ast.ImportFrom) and n.level:
-            other = ".".join([*parts[: len(parts) - n.level], *(n.module or "").split(".")])
-            own.setdefault(other, []).extend(a.name for a in n.names)
-    top = {a.name.split(".")[0] for n in tree.body if isinstance(n, ast.Import) for a in n.names}
-    top |= {n.module.split(".")[0] for n in tree.body if isinstance(n, ast.ImportFrom) and n.level == 0}
-    return own, top
+imports = runpy.run_path(str(ROOT / "docs" / "house.py"))["imports"]
+
+
+def packages_at_the_top(module):
+    "The other packages that are imported with the module."
+    body = ast.parse(file_of(module).read_text()).body
+    names = [a.name for n in body if isinstance(n, ast.Import) for a in n.names]
+    names += [n.module for n in body if isinstance(n, ast.ImportFrom) and n.level == 0]
+    return {name.split(".")[0] for name in names}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_what_stands_below_it(module):
-    own, top = imports_of(module)
     below = MODULES[: MODULES.index(module)]
-    for other, names in own.items():
+    for other, names in imports(module).items():
         rooms = [m for m in MODULES if m.split(".")[0] == other] if other in WINGS else [other]
         assert set(rooms) <= set(below), f"{module} imports {other}: look at the numbers of the notebooks"
         assert not [n for n in names if n.startswith("_")], f"private names of {other}"
-    assert not top & LAZY or module.startswith("widgets."), "import it inside the function that needs it"
+    assert not packages_at_the_top(module) & LAZY or module.startswith("widgets."), (
+        "import it inside the function that needs it"
+    )
 
 
 def test_images_and_nets_know_nothing_of_each_other():
     for one, other in (("images", "nets"), ("nets", "images")):
         rooms = [m for m in MODULES if m.startswith(f"{one}.")]
-        assert rooms and not [o for m in rooms for o in imports_of(m)[0] if o.split(".")[0] == other]
+        assert rooms and not [o for m in rooms for o in imports(m) if o.split(".")[0] == other]
 
 
 @pytest.mark.parametrize("wing", WINGS)

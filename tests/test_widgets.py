@@ -39,7 +39,7 @@ from lessonkit.widgets.base import read_esm, read_static
 from lessonkit.widgets.monitor import picture_of
 
 JS = Path(__file__).parent / "js"
-STATIC = Path(__file__).parents[1] / "lessonkit" / "static"
+STATIC = Path(__file__).parents[1] / "lessonkit" / "widgets"
 FILES = [
     "lr_picker.js",
     "schedule_explorer.js",

@@ -117,7 +117,7 @@ def fill(
 ):
     """Render `pictures` into `out` [n, size, size, 3] float32; matrices: see `plan_matrices`, None for centre
     crops."""
-    _n, size = out.shape[:2]
+    size = out.shape[1]
     rows = [np.tile(v, (1, size)) for v in (scale, bias)]  # whole rows: three values at a time would be slow
     if matrices is None:
         corners = centre_matrices(np.array([p.shape[:2] for p in pictures]), size)[:, :2, 2].astype(int)

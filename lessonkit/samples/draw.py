@@ -156,7 +156,7 @@ def _side_on(canvas, dice, label, ground, hues):
         "spots": mix(second, LIGHT, 0.3), "line": apart(mix(second, DARK, 0.3), ground, 60),
     }  # fmt: skip
     whole = frame.put([p for paths in parts.values() for p in paths])
-    canvas.fill([(*p, side * scale * 0.12, 0) for p in whole], DARK, dice.between(0.1, 0.3))
+    canvas.fill([p + (side * scale * 0.12, 0) for p in whole], DARK, dice.between(0.1, 0.3))
     body, solid = canvas.mask(frame.put(parts["body"])), canvas.mask(whole)
     u, v = frame.uv(canvas)
     pixels = canvas.size * scale
@@ -268,8 +268,8 @@ def _pond(plan):
     shore = smooth(CIRCLE[::128] * plan.dice.many(8, 0.75, 1.15)[:, None] * r, closed=True)
     for x, y in plan.free(_places(plan.dice, 1, 1.0), r * 1.2):
         plan.fill(shore * 1.2 + (x, y), mix(plan.main, LIGHT, 0.3))
-        plan.fill((*shore, x, y), mix(plan.main, plan.ground, 0.2))
-        plan.take((*shore, x, y))
+        plan.fill(shore + (x, y), mix(plan.main, plan.ground, 0.2))
+        plan.take(shore + (x, y))
 
 # %% ../../nbs/api/1_samples/01_draw.ipynb #d06f6ee6
 def _cloud(plan):
