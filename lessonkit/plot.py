@@ -78,7 +78,7 @@ def plot_schedule(schedule, ax=None):
     """The lr over the updates of a run, with the end of every cycle. schedule: see
     `lessonkit.train.schedule.Schedule`."""
     ax = new_axes(ax, height=2.4)
-    ax.plot(schedule.simulate(), color=BLUE, linewidth=2)
+    ax.plot(schedule.lrs, color=BLUE, linewidth=2)
     _mark_cycles(ax, schedule.cycle_ends)
     ax.set(xlabel="update", ylabel="lr" if schedule.lr_max else "part of the lr", title=str(schedule))
     ax.title.set(fontsize="medium", ha="left", x=0)

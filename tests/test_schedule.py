@@ -41,7 +41,7 @@ def test_one_cycle_is_torchs(n, pct_start):
         opt.step()
         if step < n - 1:
             oracle.step()
-    assert max(schedule.simulate()) == 0.5 and schedule.at(n - 1) == pytest.approx(0.5 / 25 / 1e4)
+    assert max(schedule.lrs) == 0.5 and schedule.at(n - 1) == pytest.approx(0.5 / 25 / 1e4)
 
 
 def test_the_scheduler_moves_every_group_and_keeps_the_ratios():
@@ -82,14 +82,14 @@ def test_it_says_how_long_it_takes():
     assert str(schedule) == "1+2+4 = 7 epochs, 448 updates"
     assert (schedule.n_epochs, schedule.n_steps, schedule.cycle_ends) == (7, 448, (64, 192, 448))
     assert [schedule.cycle_of(s) for s in (0, 63, 64, 191, 192, 447, 9999)] == [0, 0, 1, 1, 2, 2, 2]
-    assert len(schedule.simulate()) == 448
+    assert len(schedule.lrs) == 448
 
 
 def test_warm_up_is_a_straight_line_before_the_first_cycle():
     schedule = sgdr(2, 1, warmup=0.5, lr_max=0.1, lr_start=0.02).with_steps(10)
-    assert schedule.simulate()[:6] == pytest.approx([0.02, 0.036, 0.052, 0.068, 0.084, 0.1])
+    assert schedule.lrs[:6] == pytest.approx([0.02, 0.036, 0.052, 0.068, 0.084, 0.1])
     assert schedule.cycle_ends == (15, 25) and schedule.n_epochs == 2.5
-    assert schedule.simulate()[5:] == sgdr(2, 1, lr_max=0.1).with_steps(10).simulate()
+    assert schedule.lrs[5:] == sgdr(2, 1, lr_max=0.1).with_steps(10).lrs
 
 
 def test_past_its_end_it_stays_down():
@@ -114,7 +114,7 @@ def test_growing_doubles_what_is_left_only_while_training_loss_is_above():
 )
 @settings(deadline=None)
 def test_a_sweep_rises_evenly_from_end_to_end(low, ratio, n, mode):
-    lrs = sweep(low, low * ratio, n, mode).simulate()
+    lrs = sweep(low, low * ratio, n, mode).lrs
     assert len(lrs) == n and lrs[0] == pytest.approx(low) and lrs[-1] == pytest.approx(low * ratio)
     gaps = [b / a if mode == "exponential" else b - a for a, b in itertools.pairwise(lrs)]
     assert max(gaps) == pytest.approx(min(gaps), rel=1e-3)
@@ -124,7 +124,7 @@ def test_a_sweep_rises_evenly_from_end_to_end(low, ratio, n, mode):
 @settings(deadline=None)
 def test_every_schedule_stays_within_its_bounds_and_survives_json(n, length, mult, steps, warmup):
     schedule = sgdr(n, length, mult, warmup=warmup, lr_max=0.3, lr_min=0.001).with_steps(steps)
-    lrs = schedule.simulate()
+    lrs = schedule.lrs
     assert len(lrs) == schedule.n_steps and all(0 <= lr <= 0.3 for lr in lrs)
     assert list(schedule.cycle_ends) == sorted(schedule.cycle_ends)
     assert Schedule.from_dict(json.loads(json.dumps(schedule.to_dict()))) == schedule

@@ -111,7 +111,7 @@ def _roll(lrs: list[float], seed: int) -> list[float]:
 # %% ../../nbs/api/8_lab/03_tasks_02.ipynb #f3346a1e
 def make_falls(given) -> dict:
     "`curves`: losses of three runs, A, B and C; and how often the rate fell to zero in each."
-    shapes = {0: [0.4] * 240, 1: sgdr(1, 240, lr_max=0.4).simulate(), 3: sgdr(3, 80, lr_max=0.4).simulate()}
+    shapes = {0: [0.4] * 240, 1: sgdr(1, 240, lr_max=0.4).lrs, 3: sgdr(3, 80, lr_max=0.4).lrs}
     mixed = random.SystemRandom().sample(sorted(shapes), 3)  # leaves the reader's generators alone
     return {
         "curves": {name: _roll(shapes[n], k) for k, (name, n) in enumerate(zip("ABC", mixed))},
