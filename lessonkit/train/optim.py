@@ -41,16 +41,16 @@ def _one_each(lrs: float | list[float], n: int) -> list[float]:
         raise ValueError(f"{len(lrs)} learning rates for {n} layer groups: give one for each, or one for all")
     return lrs
 
-# %% ../../nbs/api/5_train/01_optim.ipynb #9f8cc04c
+# %% ../../nbs/api/5_train/01_optim.ipynb #a2cc9ccc
 def param_groups(
     model: nn.Module, groups: list[list[nn.Parameter]], lrs: float | list[float], weight_decay: float = 0.01
 ) -> list[dict]:
     """Param groups for any torch optimizer: `lr` and `weight_decay` for every layer group's trainable
     parameters, those with the same of both in one.
 
-    groups: the parameters of each layer group, from the input to the head (see `model.layer_groups`); lrs:
-    one for each, or one for all. Every dict says the `layer_groups` (from 0) that it is of. Frozen parameters
-    are left out. ValueError: the numbers of lrs and groups differ, an lr is below 0, or nothing is trainable.
+    groups: the parameters of each layer group, from the input to the head (see `layer_groups`); lrs: one for
+    each, or one for all. Every dict says the `layer_groups` (from 0) that it is of. Frozen parameters are
+    left out. ValueError: the numbers of lrs and groups differ, an lr is below 0, or nothing is trainable.
     """
     plain, made = _no_decay(model), {}
     for k, (params, lr) in enumerate(zip(groups, _one_each(lrs, len(groups)))):
