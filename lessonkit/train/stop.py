@@ -11,7 +11,7 @@ import threading
 
 from ..basics import check_number
 
-# %% ../../nbs/api/5_train/05_stop.ipynb #2e9b773f
+# %% ../../nbs/api/5_train/05_stop.ipynb #363d889d
 class StopRequest:
     """`with StopRequest() as stop:` turns the first interrupt into `stop.asked` becoming True; a second one
     raises.
@@ -22,18 +22,15 @@ class StopRequest:
     def __init__(self):
         self.asked = False
 
-    def ask(self, *_):
+    def ask(self, *signal_and_frame):
         "Ask to stop; asked twice by signal it raises KeyboardInterrupt."
-        if self.asked and _:
+        if self.asked and signal_and_frame:
             raise KeyboardInterrupt
         self.asked = True
 
     def __enter__(self):
-        self._before = None
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):
+        self._before, main = None, threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._before = signal.signal(signal.SIGINT, self.ask)
         return self
 

@@ -6,7 +6,7 @@ and `lr_find` read."""
 # %% auto #0
 __all__ = ['MAX_SKIPPED', 'one_number', 'loss_with', 'endless', 'Updater', 'count_batches', 'set_lrs', 'updates']
 
-# %% ../../nbs/api/5_train/04_update.ipynb #fe5ffaa6
+# %% ../../nbs/api/5_train/04_update.ipynb #a369ad81
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from fastcore.basics import patch
 from torch import nn
 
 from ..device import autocast, to_device
@@ -67,7 +68,7 @@ def endless(train_dl: Iterable) -> Iterator:
                 "the loader yields no batches: is the data set empty, or below one batch with drop_last?"
             )
 
-# %% ../../nbs/api/5_train/04_update.ipynb #1aaf95a7
+# %% ../../nbs/api/5_train/04_update.ipynb #e5698c8d
 MAX_SKIPPED = 30  # updates in a row that a gradient scaler may skip
 
 
@@ -97,51 +98,61 @@ class Updater:
         with self.context:
             return one_number(self.batch_loss(self.model, batch))
 
-    def update(self) -> torch.Tensor:
-        "The mean loss of the batches of one update that was made; infinite if the scaler skips all tries."
-        tries = (self._try() for _ in range(MAX_SKIPPED))
-        return next((loss for loss in tries if loss is not None), torch.tensor(math.inf))
+# %% ../../nbs/api/5_train/04_update.ipynb #9c44f6a7
+@patch
+def _clear_gradients(self: Updater) -> None:
+    """What opt.zero_grad does, which asks the profiler too; right before backward, which takes the memory
+    again."""
+    for p in self.params:
+        p.grad = None
 
-    def _try(self) -> torch.Tensor | None:
-        "Forward, backward, step; None where the scaler skipped the step."
-        losses, n = [], self._how_many()
-        for batch in islice(self.batches, n):
-            loss = _with_gradient(self.loss(to_device(batch, self.device)))
-            if not losses:
-                self._clear_gradients()
-            losses.append(loss.detach())
-            loss = loss if n == 1 else loss / n
-            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        made = self._step()
-        return (losses[0] if len(losses) == 1 else torch.stack(losses).mean()) if made else None
+# %% ../../nbs/api/5_train/04_update.ipynb #0d4c1e0f
+@patch
+def _how_many(self: Updater) -> int:
+    "Batches of the next update: no update mixes two passes."
+    left = self.accumulate if self.per_pass is None else self.per_pass - self.taken % self.per_pass
+    self.taken += min(self.accumulate, left)
+    return min(self.accumulate, left)
 
-    def _how_many(self) -> int:
-        "Batches of the next update: no update mixes two passes."
-        left = self.accumulate if self.per_pass is None else self.per_pass - self.taken % self.per_pass
-        self.taken += min(self.accumulate, left)
-        return min(self.accumulate, left)
-
-    def _step(self) -> bool:
-        "Whether the optimizer's step was made, not skipped by the scaler."
-        if self.scaler is None:
-            self.opt.step()
-            return True
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.opt)
-        self.scaler.update()
-        return self.scaler.get_scale() >= scale
-
-    def _clear_gradients(self) -> None:
-        """What opt.zero_grad does, which asks the profiler too; right before backward, which takes the memory
-        again."""
-        for p in self.params:
-            p.grad = None
+# %% ../../nbs/api/5_train/04_update.ipynb #4a2cf106
+@patch
+def _step(self: Updater) -> bool:
+    "Whether the optimizer's step was made, not skipped by the scaler."
+    if self.scaler is None:
+        self.opt.step()
+        return True
+    scale = self.scaler.get_scale()
+    self.scaler.step(self.opt)
+    self.scaler.update()
+    return self.scaler.get_scale() >= scale
 
 # %% ../../nbs/api/5_train/04_update.ipynb #cf52031a
 def _with_gradient(loss: torch.Tensor) -> torch.Tensor:
     if not loss.requires_grad:
         raise ValueError("the loss has no gradient: are all parameters frozen, or is it detached?")
     return loss
+
+# %% ../../nbs/api/5_train/04_update.ipynb #62880d4a
+@patch
+def _try(self: Updater) -> torch.Tensor | None:
+    "Forward, backward, step; None where the scaler skipped the step."
+    losses, n = [], self._how_many()
+    for batch in islice(self.batches, n):
+        loss = _with_gradient(self.loss(to_device(batch, self.device)))
+        if not losses:
+            self._clear_gradients()
+        losses.append(loss.detach())
+        loss = loss if n == 1 else loss / n
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+    made = self._step()
+    return (losses[0] if len(losses) == 1 else torch.stack(losses).mean()) if made else None
+
+# %% ../../nbs/api/5_train/04_update.ipynb #49c6410b
+@patch
+def update(self: Updater) -> torch.Tensor:
+    "The mean loss of the batches of one update that was made; infinite if the scaler skips all tries."
+    tries = (self._try() for _ in range(MAX_SKIPPED))
+    return next((loss for loss in tries if loss is not None), torch.tensor(math.inf))
 
 # %% ../../nbs/api/5_train/04_update.ipynb #0afd565e
 def count_batches(loader: Iterable) -> int | None:
