@@ -5,20 +5,21 @@
 # %% auto #0
 __all__ = ['ENDED', 'History']
 
-# %% ../../nbs/api/5_train/07_history.ipynb #4535419c
+# %% ../../nbs/api/5_train/07_history.ipynb #908e5096
 import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from fastcore.basics import patch
 
 from ..basics import write_whole
 from ..plot import plot_history
 from .loop import CycleDone, EpochDone, StepDone
 from .schedule import Schedule
 
-# %% ../../nbs/api/5_train/07_history.ipynb #93234457
+# %% ../../nbs/api/5_train/07_history.ipynb #d64e7869
 ENDED = ("done", "overfit", "interrupted", "failed")
 
 
@@ -42,33 +43,6 @@ class History:
     stopped: str = ""
     _pending: list = field(default_factory=list, repr=False, compare=False)
 
-    def add(self, event) -> None:
-        "Note an event. Losses are read off the device at the end of an epoch, all at once."
-        if isinstance(event, StepDone):
-            self._pending.append(event.loss)
-            self.lrs.append(list(event.lrs))
-        elif isinstance(event, EpochDone):
-            self.settle()
-            self.epochs.append(
-                {
-                    "step": event.step,
-                    "epoch": event.epoch,
-                    "train_loss": event.train_loss,
-                    "valid_loss": event.valid_loss,
-                    **event.metrics,
-                    "seconds": event.seconds,
-                }
-            )
-        elif isinstance(event, CycleDone):
-            self.cycle_ends.append(event.step)
-            self.schedule = event.schedule
-
-    def settle(self) -> None:
-        "Read the losses that are still on the device."
-        if self._pending:
-            self.losses += torch.stack(self._pending).float().tolist()
-            self._pending = []
-
     def end(self, how: str, why: str = "") -> None:
         "Note that the run is over: one of ENDED, and why in words, if that is early. The first word stands."
         if not self.ended:
@@ -79,62 +53,54 @@ class History:
         "The last evaluation; empty when there was none."
         return self.epochs[-1] if self.epochs else {}
 
-    def plot(self, axes=None):
-        "Losses, accuracy and lrs over the updates, cycle ends marked; the axes."
+# %% ../../nbs/api/5_train/07_history.ipynb #a26eaf42
+@patch
+def settle(self: History) -> None:
+    "Read the losses that are still on the device."
+    if self._pending:
+        self.losses += torch.stack(self._pending).float().tolist()
+        self._pending = []
+
+# %% ../../nbs/api/5_train/07_history.ipynb #a04cdb30
+@patch
+def add(self: History, event: StepDone | EpochDone | CycleDone) -> None:
+    "Note an event. Losses are read off the device at the end of an epoch, all at once."
+    if isinstance(event, StepDone):
+        self._pending.append(event.loss)
+        self.lrs.append(list(event.lrs))
+    elif isinstance(event, EpochDone):
         self.settle()
-        return plot_history(self, axes)
+        losses = {"train_loss": event.train_loss, "valid_loss": event.valid_loss}
+        when = {"step": event.step, "epoch": event.epoch}
+        self.epochs.append(when | losses | event.metrics | {"seconds": event.seconds})
+    elif isinstance(event, CycleDone):
+        self.cycle_ends.append(event.step)
+        self.schedule = event.schedule
 
-    def to_dict(self) -> dict:
-        "Plain values for JSON. A number that is not finite becomes None."
-        self.settle()
-        schedule = self.schedule and self.schedule.to_dict()
-        return _finite(
-            {
-                "schedule": schedule,
-                "size": self.size,
-                "losses": self.losses,
-                "lrs": self.lrs,
-                "epochs": self.epochs,
-                "cycle_ends": self.cycle_ends,
-                "ended": self.ended,
-                "stopped": self.stopped,
-            }
-        )
+# %% ../../nbs/api/5_train/07_history.ipynb #4d515721
+@patch(as_prop=True)
+def metrics(self: History) -> list[str]:
+    "The names of the metrics."
+    return [k for k in self.last if k not in ("step", "epoch", "train_loss", "valid_loss", "seconds")]
 
-    @classmethod
-    def from_dict(cls, d: dict) -> "History":
-        "The history that `to_dict` wrote. ValueError for anything else."
-        known = {"schedule", "size", "losses", "lrs", "epochs", "cycle_ends", "ended", "stopped"}
-        if not isinstance(d, dict) or set(d) != known:
-            raise ValueError(f"not a history: {sorted(known)} are needed")
-        return cls(**d | {"schedule": d["schedule"] and Schedule.from_dict(d["schedule"])})
+# %% ../../nbs/api/5_train/07_history.ipynb #2023b856
+@patch
+def __str__(self: History) -> str:
+    rows = [
+        f"{e['epoch']:5g}  {e['train_loss']:10.4f}  {e['valid_loss']:10.4f}  "
+        + "  ".join(f"{e[m]:8.4f}" for m in self.metrics)
+        + f"  {e['seconds']:6.1f}"
+        for e in self.epochs
+    ]
+    head = "epoch  train loss  valid loss  " + "  ".join(f"{m:>8}" for m in self.metrics) + "  seconds"
+    return "\n".join([head, *rows, *([self.stopped] if self.stopped else [])])
 
-    def save(self, path) -> Path:
-        "Write it as JSON, whole or not at all."
-        return write_whole(path, self.to_dict())
-
-    @classmethod
-    def load(cls, path) -> "History":
-        "Read what `save` wrote. ValueError for another file."
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as e:
-            raise ValueError(f"{path} holds no history: {e}") from e
-
-    def __str__(self):
-        rows = [
-            f"{e['epoch']:5g}  {e['train_loss']:10.4f}  {e['valid_loss']:10.4f}  "
-            + "  ".join(f"{e[m]:8.4f}" for m in self.metrics)
-            + f"  {e['seconds']:6.1f}"
-            for e in self.epochs
-        ]
-        head = "epoch  train loss  valid loss  " + "  ".join(f"{m:>8}" for m in self.metrics) + "  seconds"
-        return "\n".join([head, *rows, *([self.stopped] if self.stopped else [])])
-
-    @property
-    def metrics(self) -> list[str]:
-        "The names of the metrics."
-        return [k for k in self.last if k not in ("step", "epoch", "train_loss", "valid_loss", "seconds")]
+# %% ../../nbs/api/5_train/07_history.ipynb #0342e3ae
+@patch
+def plot(self: History, axes=None):
+    "Losses, accuracy and lrs over the updates, cycle ends marked; the axes."
+    self.settle()
+    return plot_history(self, axes)
 
 # %% ../../nbs/api/5_train/07_history.ipynb #a22b24c7
 def _finite(value):
@@ -144,3 +110,37 @@ def _finite(value):
     if isinstance(value, list):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+# %% ../../nbs/api/5_train/07_history.ipynb #e2581063
+_SAVED = ("schedule", "size", "losses", "lrs", "epochs", "cycle_ends", "ended", "stopped")
+
+
+@patch
+def to_dict(self: History) -> dict:
+    "Plain values for JSON. A number that is not finite becomes None."
+    self.settle()
+    values = {name: getattr(self, name) for name in _SAVED}
+    return _finite(values | {"schedule": self.schedule and self.schedule.to_dict()})
+
+# %% ../../nbs/api/5_train/07_history.ipynb #df5d5ea1
+@patch(cls_method=True)
+def from_dict(cls: History, d: dict) -> History:
+    "The history that `to_dict` wrote. ValueError for anything else."
+    if not isinstance(d, dict) or set(d) != set(_SAVED):
+        raise ValueError(f"not a history: {sorted(_SAVED)} are needed")
+    return cls(**d | {"schedule": d["schedule"] and Schedule.from_dict(d["schedule"])})
+
+# %% ../../nbs/api/5_train/07_history.ipynb #216d440c
+@patch
+def save(self: History, path) -> Path:
+    "Write it as JSON, whole or not at all."
+    return write_whole(path, self.to_dict())
+
+# %% ../../nbs/api/5_train/07_history.ipynb #63c58174
+@patch(cls_method=True)
+def load(cls: History, path) -> History:
+    "Read what `save` wrote. ValueError for another file."
+    try:
+        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as e:
+        raise ValueError(f"{path} holds no history: {e}") from e
