@@ -31,7 +31,7 @@ from lessonkit.nets.bodies import DEFAULT_ARCH
 from lessonkit.nets.classifier import ConcatPool, new_head, train_mode
 from lessonkit.samples.write import write_samples
 from lessonkit.train.optim import make_opt
-from lessonkit.train.suggest import RULES
+from lessonkit.train.rules import RULES
 
 from .common import threads
 

@@ -26,18 +26,9 @@ import lessonkit.train.restore as trace
 import lessonkit.train.update as update
 from lessonkit.train.find import lr_find
 from lessonkit.train.restore import no_trace
+from lessonkit.train.rules import RULES, default_smooth, ema, minimum, slide, smooth_losses, steepest, valley
 from lessonkit.train.schedule import sgdr
-from lessonkit.train.suggest import (
-    RULES,
-    LRFind,
-    default_smooth,
-    ema,
-    minimum,
-    slide,
-    smooth_losses,
-    steepest,
-    valley,
-)
+from lessonkit.train.suggest import LRFind
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -5,8 +5,9 @@ from .learner import Learner
 from .loop import TrainingError
 from .optim import make_opt, param_groups, spread_lrs
 from .restore import no_trace
+from .rules import ema
 from .schedule import Schedule, one_cycle, sgdr, sweep
-from .suggest import LRFind, ema
+from .suggest import LRFind
 
 __all__ = [
     "History", "LRFind", "Learner", "Schedule", "TrainingError", "ema", "lr_find", "make_opt", "no_trace",
