@@ -27,22 +27,20 @@ def _pack(tree, path: str, tensors: dict):
         return [_pack(v, f"{path}.{i}", tensors) for i, v in enumerate(tree)]
     return tree
 
-# %% ../../nbs/api/5_train/11_checkpoint.ipynb #e46f12a3
-def _unpack(tree, tensors: dict):
-    if isinstance(tree, dict):
-        return (
-            tensors[tree["__tensor__"]]
-            if "__tensor__" in tree
-            else {k: _unpack(v, tensors) for k, v in tree["__dict__"]}
-        )
-    return [_unpack(v, tensors) for v in tree] if isinstance(tree, list) else tree
-
 # %% ../../nbs/api/5_train/11_checkpoint.ipynb #824201f1
 def write_checkpoint(path: str | os.PathLike, state: dict) -> None:
     "Write nested dicts and lists of tensors and plain values as one safetensors file, whole or not at all."
     tensors: dict[str, torch.Tensor] = {}
     tree = _pack(state, "state", tensors)
     write_whole(path, save(tensors, metadata={"lessonkit": json.dumps(tree)}))
+
+# %% ../../nbs/api/5_train/11_checkpoint.ipynb #71490651
+def _unpack(tree, tensors: dict):
+    if isinstance(tree, dict) and "__tensor__" in tree:
+        return tensors[tree["__tensor__"]]
+    if isinstance(tree, dict):
+        return {k: _unpack(v, tensors) for k, v in tree["__dict__"]}
+    return [_unpack(v, tensors) for v in tree] if isinstance(tree, list) else tree
 
 # %% ../../nbs/api/5_train/11_checkpoint.ipynb #7cbbb6f7
 def read_checkpoint(path: str | os.PathLike) -> dict:
