@@ -854,6 +854,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'lessonkit/train/learner.py'),
                                          'lessonkit.train.learner.Learner.__init__': ( 'api/5_train/learner.html#learner.__init__',
                                                                                        'lessonkit/train/learner.py'),
+                                         'lessonkit.train.learner.Learner._cycle_ended': ( 'api/5_train/learner.html#learner._cycle_ended',
+                                                                                           'lessonkit/train/learner.py'),
                                          'lessonkit.train.learner.Learner._make_loaders': ( 'api/5_train/learner.html#learner._make_loaders',
                                                                                             'lessonkit/train/learner.py'),
                                          'lessonkit.train.learner.Learner._stats': ( 'api/5_train/learner.html#learner._stats',

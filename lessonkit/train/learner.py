@@ -6,7 +6,7 @@ be stopped, resumed to the bit, and that keep their best weights."""
 # %% auto #0
 __all__ = ['cpu_precision', 'Learner']
 
-# %% ../../nbs/api/5_train/15_learner.ipynb #4d959806
+# %% ../../nbs/api/5_train/15_learner.ipynb #d2f5e416
 import math
 import os
 import threading
@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 
@@ -23,31 +24,23 @@ from ..evaluate import Answers, accuracy, average_answers, evaluate, get_answers
 from ..images.augment import get_preset
 from ..images.data import Batches, ImageData
 from ..nets.bodies import DEFAULT_ARCH, is_pretrained
-from ..nets.classifier import Classifier, build_model, check_size, freeze_to, layer_groups, unfreeze
+from ..nets.classifier import Classifier, build_model, check_size, layer_groups
+from ..nets.classifier import freeze_to as freeze_groups
+from ..nets.classifier import unfreeze as unfreeze_groups
 from ..predict import Prediction, Predictor, save_model
 from .features import FeatureBatches
 from .find import lr_find
 from .history import History
-from .loop import CycleDone, EpochDone, StepDone, trial
-from .optim import make_opt, param_groups
+from .loop import CycleDone, EpochDone, StepDone
+from .loop import trial as try_updates
+from .optim import make_opt as new_opt
+from .optim import param_groups
 from .rng import RandomStream
 from .run import Run
 from .schedule import Schedule
 from .state import copy_state
 from .stop import OverfitWatch, StopRequest
 from .suggest import LRFind
-
-# %% ../../nbs/api/5_train/15_learner.ipynb #e533f061
-def cpu_precision(model: nn.Module) -> str:
-    """What to train `model` in on a CPU: bf16 where the processor has it, which makes passes 1.4 to 1.8 times
-    as quick (`python -m bench head`), but fp32 for depthwise convolutions that are trained, which gain
-    nothing, and for modules of one's own."""
-    depthwise = any(
-        m.groups > 1 and m.groups == m.in_channels and m.weight.requires_grad
-        for m in model.modules()
-        if isinstance(m, nn.Conv2d)
-    )
-    return "bf16" if native_bf16() and isinstance(model, Classifier) and not depthwise else "fp32"
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #38ed58cb
 def _count_classes(data, n_classes: int | None) -> int:
@@ -65,7 +58,19 @@ def _count_classes(data, n_classes: int | None) -> int:
         raise ValueError(f"n_classes={n_classes}: the data has {known} classes; leave n_classes out")
     return n_classes or known
 
-# %% ../../nbs/api/5_train/15_learner.ipynb #b7e022e6
+# %% ../../nbs/api/5_train/15_learner.ipynb #e533f061
+def cpu_precision(model: nn.Module) -> str:
+    """What to train `model` in on a CPU: bf16 where the processor has it, which makes passes 1.4 to 1.8 times
+    as quick (`python -m bench head`), but fp32 for depthwise convolutions that are trained, which gain
+    nothing, and for modules of one's own."""
+    depthwise = any(
+        m.groups > 1 and m.groups == m.in_channels and m.weight.requires_grad
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d)
+    )
+    return "bf16" if native_bf16() and isinstance(model, Classifier) and not depthwise else "fp32"
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #d292ff4e
 class Learner:
     """A model and the data to train it on.
 
@@ -88,30 +93,16 @@ class Learner:
     """
 
     def __init__(
-        self,
-        data,
-        model: str | nn.Module = DEFAULT_ARCH,
-        *,
-        weights="DEFAULT",
-        n_classes: int | None = None,
-        n_groups: int = 3,
-        loss_fn=F.cross_entropy,
-        metrics=None,
-        opt="adamw",
-        weight_decay: float = 0.01,
-        dropout: float = 0.25,
-        train_norms: bool | None = None,
-        precision: str = "auto",
-        compile: bool = False,
-        device=None,
-        seed: int | None = 0,
-    ):
+        self, data, model: str | nn.Module = DEFAULT_ARCH, *, weights="DEFAULT", n_classes: int | None = None,
+        n_groups: int = 3, loss_fn=F.cross_entropy, metrics=None, opt="adamw", weight_decay: float = 0.01,
+        dropout: float = 0.25, train_norms: bool | None = None, precision: str = "auto",
+        compile: bool = False, device=None, seed: int | None = 0,
+    ):  # fmt: skip
         self.data, self.loss_fn, self.opt, self.weight_decay = data, loss_fn, opt, weight_decay
         self.metrics = {"accuracy": accuracy} if metrics is None else dict(metrics)
-        self.device = pick_device(device)
+        self.device, named = pick_device(device), isinstance(model, str)
         self.precision, self._auto = pick_precision(precision, self.device), precision == "auto"
         self.random, self.lock = RandomStream(seed, self.device), threading.RLock()
-        named = isinstance(model, str)
         with self.random:
             n = _count_classes(data, n_classes) if named else None
             self.model = build_model(model, n, weights, dropout) if named else model
@@ -125,249 +116,131 @@ class Learner:
         self._make_loaders()
         self.watchers, self.history, self.best, self.snapshots = [], History(), None, []
 
-    def _make_loaders(self):
-        "Training and validation batches, normalised as the weights want it."
-        if isinstance(self.data, ImageData):
-            make = self.data.train_dl, self.data.valid_dl
-            self.train_dl, self.valid_dl = (m(*self._stats, device=self.device) for m in make)
-        else:
-            self.train_dl, self.valid_dl = self.data
-        self._features = {
-            split: FeatureBatches(dl, self.model, self.device)
-            for split, dl in (("train", self.train_dl), ("valid", self.valid_dl))
-            if isinstance(dl, Batches) and isinstance(self.model, Classifier)
-        }
+# %% ../../nbs/api/5_train/15_learner.ipynb #130e6c43
+@patch(as_prop=True)
+def _stats(self: Learner) -> tuple:
+    "Mean and std that the weights want; empty where the model does not say."
+    return (self.model.mean, self.model.std) if hasattr(self.model, "mean") else ()
 
-    def batches(self, split: str):
-        """What to run over, "train" or "valid": the loader, or what a frozen body makes of pictures that do
-        not change, each seen only once."""
-        train = split == "train"
-        dl, features = self.train_dl if train else self.valid_dl, self._features.get(split)
-        if features is None or features.batches is not dl:
-            return dl
-        features.precision = self.train_precision if train else self.precision
-        return features
+# %% ../../nbs/api/5_train/15_learner.ipynb #6d235343
+@patch
+def _make_loaders(self: Learner):
+    "Training and validation batches, normalised as the weights want it."
+    if isinstance(self.data, ImageData):
+        make = self.data.train_dl, self.data.valid_dl
+        self.train_dl, self.valid_dl = (m(*self._stats, device=self.device) for m in make)
+    else:
+        self.train_dl, self.valid_dl = self.data
+    self._features = {
+        split: FeatureBatches(dl, self.model, self.device)
+        for split, dl in (("train", self.train_dl), ("valid", self.valid_dl))
+        if isinstance(dl, Batches) and isinstance(self.model, Classifier)
+    }
 
-    @property
-    def _stats(self) -> tuple:
-        "Mean and std that the weights want; empty where the model does not say."
-        return (self.model.mean, self.model.std) if hasattr(self.model, "mean") else ()
+# %% ../../nbs/api/5_train/15_learner.ipynb #011ee9a0
+@patch
+def batches(self: Learner, split: str):
+    """What to run over, "train" or "valid": the loader, or what a frozen body makes of pictures that do
+    not change, each seen only once."""
+    train = split == "train"
+    dl, features = self.train_dl if train else self.valid_dl, self._features.get(split)
+    if features is None or features.batches is not dl:
+        return dl
+    features.precision = self.train_precision if train else self.precision
+    return features
 
-    @property
-    def train_precision(self) -> str:
-        "What training computes in, as the layers are frozen or not now."
-        return cpu_precision(self.model) if self._auto and self.device.type == "cpu" else self.precision
+# %% ../../nbs/api/5_train/15_learner.ipynb #d1baed80
+@patch(as_prop=True)
+def train_precision(self: Learner) -> str:
+    "What training computes in, as the layers are frozen or not now."
+    return cpu_precision(self.model) if self._auto and self.device.type == "cpu" else self.precision
 
-    @property
-    def metric(self) -> str:
-        "The name of what picks the best epoch: the first metric, or valid_loss where there are none."
-        return next(iter(self.metrics), "valid_loss")
+# %% ../../nbs/api/5_train/15_learner.ipynb #651c7c4e
+@patch(as_prop=True)
+def metric(self: Learner) -> str:
+    "The name of what picks the best epoch: the first metric, or valid_loss where there are none."
+    return next(iter(self.metrics), "valid_loss")
 
-    @property
-    def size(self) -> int | None:
-        "Side of the pictures, px; None for loaders of one's own."
-        return getattr(self.data, "size", None)
+# %% ../../nbs/api/5_train/15_learner.ipynb #a0cbd507
+@patch(as_prop=True)
+def size(self: Learner) -> int | None:
+    "Side of the pictures, px; None for loaders of one's own."
+    return getattr(self.data, "size", None)
 
-    def resize(self, size: int) -> None:
-        """Train on pictures of `size` px from now on. ValueError, and no change, if the model cannot take
-        them."""
-        check_size(self.model, check_number("size", size, 8, 2048, whole=True))
-        self.data.size = size
+# %% ../../nbs/api/5_train/15_learner.ipynb #f3afea7b
+@patch
+def resize(self: Learner, size: int) -> None:
+    """Train on pictures of `size` px from now on. ValueError, and no change, if the model cannot take
+    them."""
+    check_size(self.model, check_number("size", size, 8, 2048, whole=True))
+    self.data.size = size
 
-    def freeze_to(self, k: int) -> None:
-        "Train only the layer groups from group `k` on; -1 is the head alone."
-        freeze_to(self.groups, k, self.train_norms)
+# %% ../../nbs/api/5_train/15_learner.ipynb #8566eaa8
+@patch
+def freeze_to(self: Learner, k: int) -> None:
+    "Train only the layer groups from group `k` on; -1 is the head alone."
+    freeze_groups(self.groups, k, self.train_norms)
 
-    def unfreeze(self) -> None:
-        "Train every layer group."
-        unfreeze(self.groups, self.train_norms)
+# %% ../../nbs/api/5_train/15_learner.ipynb #77a305e3
+@patch
+def unfreeze(self: Learner) -> None:
+    "Train every layer group."
+    unfreeze_groups(self.groups, self.train_norms)
 
-    def make_opt(self, lr: float | list[float]) -> torch.optim.Optimizer:
-        "A new optimizer over what is trainable; lr: one for all layer groups, or one for each."
-        groups = param_groups(self.model, [g.params for g in self.groups], lr, self.weight_decay)
-        return self.opt(groups) if callable(self.opt) else make_opt(groups, name=self.opt)
+# %% ../../nbs/api/5_train/15_learner.ipynb #76a36e17
+@patch
+def make_opt(self: Learner, lr: float | list[float]) -> torch.optim.Optimizer:
+    "A new optimizer over what is trainable; lr: one for all layer groups, or one for each."
+    groups = param_groups(self.model, [g.params for g in self.groups], lr, self.weight_decay)
+    return self.opt(groups) if callable(self.opt) else new_opt(groups, name=self.opt)
 
-    def find(self, lrs: list[float] | None = None, **options) -> LRFind:
-        """Sweep the lr on this model and data and leave no trace. options: lr_min, lr_max, n_steps and the
-        others of `lr_find`.
+# %% ../../nbs/api/5_train/15_learner.ipynb #5d994240
+@patch
+def find(self: Learner, lrs: list[float] | None = None, **options) -> LRFind:
+    """Sweep the lr on this model and data and leave no trace. options: lr_min, lr_max, n_steps and the
+    others of `lr_find`.
 
-        lrs: the ratios of the layer groups' lrs, such as `spread_lrs(1, 3, 10)`; the result is the last
-        group's lr.
-        """
-        opt = self.make_opt(lrs or 1.0)
-        with self.lock, self.random:
-            return lr_find(
-                self.model,
-                self.batches("train"),
-                self.loss_fn,
-                opt,
-                device=self.device,
-                precision=self.train_precision,
-                **{"progress": True} | options,
-            )
+    lrs: the ratios of the layer groups' lrs, such as `spread_lrs(1, 3, 10)`; the result is the last group's
+    lr.
+    """
+    options = {"progress": True, "device": self.device, "precision": self.train_precision} | options
+    opt = self.make_opt(lrs or 1.0)
+    with self.lock, self.random:
+        return lr_find(self.model, self.batches("train"), self.loss_fn, opt, **options)
 
-    def trial(self, lr: float | list[float], n_steps: int = 30):
-        """Yield the losses of `n_steps` updates at `lr` (one, or one for each layer group), and leave no
-        trace."""
-        with self.lock:
-            yield from self.random.each(
-                trial(
-                    self.model,
-                    self.batches("train"),
-                    self.make_opt(lr),
-                    n_steps,
-                    self.loss_fn,
-                    device=self.device,
-                    precision=self.train_precision,
-                )
-            )
+# %% ../../nbs/api/5_train/15_learner.ipynb #c9dc13d3
+@patch
+def trial(self: Learner, lr: float | list[float], n_steps: int = 30):
+    """Yield the losses of `n_steps` updates at `lr` (one, or one for each layer group), and leave no
+    trace."""
+    where = {"device": self.device, "precision": self.train_precision}
+    with self.lock:
+        what = self.model, self.batches("train"), self.make_opt(lr), n_steps, self.loss_fn
+        yield from self.random.each(try_updates(*what, **where))
 
-    def watch(self, watcher) -> None:
-        """From now on tell `watcher` of each `fit`, in place of one of its kind: `event(event, history,
-        stop)` for each event of the run, where `stop.ask()` ends it after the update in flight, and
-        `ended(history)`. One that fails is reported and left out for the rest of that run."""
-        kind = type(watcher).__module__, type(watcher).__name__  # a widget's own class is made for it alone
-        others = [w for w in self.watchers if (type(w).__module__, type(w).__name__) != kind]
-        self.watchers = [*others, watcher]
-
-    def run(
-        self,
-        schedule: Schedule,
-        lr: float | list[float] | None = None,
-        *,
-        accumulate: int = 1,
-        checkpoint=None,
-        resume: bool = False,
-    ):
-        """The stream of events of a run (see `Run`); closing it stops the run, and the learner stays
-        usable. The arguments are those of `fit`."""
-        if not len(self.train_dl):
-            raise ValueError("the training loader yields no batches")
-        if self.size is not None:
-            check_size(self.model, self.size)
-        if lr is None and schedule.lr_max is None:
-            raise ValueError(
-                "fit needs an lr: lr=1e-3 for all layer groups, or one for each (see spread_lrs and find)"
-            )
-        n_steps = math.ceil(len(self.train_dl) / check_number("accumulate", accumulate, 1, whole=True))
-        lr = schedule.lr_max if lr is None else lr
-        run = Run(self, schedule.with_steps(n_steps), lr, accumulate, checkpoint)
-        if resume:
-            run.resume()
-        self.history = run.history
-        return iter(run)
-
-    def fit(
-        self,
-        schedule: Schedule,
-        lr: float | list[float] | None = None,
-        *,
-        until_overfit: bool = False,
-        patience: int = 2,
-        snapshots: bool = False,
-        accumulate: int = 1,
-        checkpoint=None,
-        resume: bool = False,
-        progress=True,
-    ) -> History:
-        """Train along `schedule` and return the record of the run.
-
-        lr: one for all layer groups or one for each, input first (None: the schedule's lr_max);
-        until_overfit: stop when the validation loss has risen for `patience` cycles while the training loss
-        fell, and take back the best weights; snapshots: keep the weights at each cycle's end in
-        `learn.snapshots`; accumulate: batches an update, for larger ones than memory holds; checkpoint: a
-        file to be written after each epoch; resume: go on from it; progress: a bar and a line an epoch, or
-        a function of the part done (0 to 1) that says what stands beside the bar. An interrupt stops it
-        after the update in flight. TrainingError, with the last good weights back in place: a loss that is
-        not finite, or out of memory.
-        """
-        watch, self.snapshots = OverfitWatch(patience), []
-        watchers = [_Progress(progress), *self.watchers]
-        with self.lock, StopRequest() as stop:
-            events = self.run(schedule, lr, accumulate=accumulate, checkpoint=checkpoint, resume=resume)
-            try:
-                for event in events:
-                    _tell(watchers, "event", event, self.history, stop)
-                    if isinstance(event, CycleDone):
-                        self.snapshots += [copy_state(self.model)] if snapshots else []
-                        last = self.history.last
-                        overfits = watch.cycle_ended(last["train_loss"], last["valid_loss"])
-                        if until_overfit and overfits and event.step < event.schedule.n_steps:
-                            long = f"{patience} cycle{'s' * (patience > 1)}"
-                            why = f"it began to overfit (validation loss above its best for {long})"
-                            self.history.end("overfit", why)
-                            break
-                    if stop.asked:
-                        break
-            finally:
-                events.close()
-                _tell(watchers, "ended", self.history)
-        if until_overfit and self.best is not None:
-            self.restore_best()
-        return self.history
-
-    def restore_best(self) -> dict:
-        """Put the best weights so far back, and the size they were best at; returns that evaluation.
-        ValueError: none yet."""
-        if self.best is None:
-            raise ValueError("nothing was evaluated yet: fit first")
-        self.model.load_state_dict(self.best.state)
-        if self.best.size is not None:
-            self.data.size = self.best.size
-        return dict(self.best.epoch)
-
-    def validate(self) -> dict:
-        "Loss and metrics on the validation part, as they are now: `valid_loss` and the metrics by name."
-        loss, values = evaluate(
-            self.model, self.batches("valid"), self.loss_fn, self.metrics, self.device, self.precision
+# %% ../../nbs/api/5_train/15_learner.ipynb #8d59a9c6
+@patch
+def run(
+    self: Learner, schedule: Schedule, lr: float | list[float] | None = None, *,
+    accumulate: int = 1, checkpoint=None, resume: bool = False,
+):  # fmt: skip
+    """The stream of events of a run (see `Run`); closing it stops the run, and the learner stays
+    usable. The arguments are those of `fit`."""
+    if not len(self.train_dl):
+        raise ValueError("the training loader yields no batches")
+    if self.size is not None:
+        check_size(self.model, self.size)
+    if lr is None and schedule.lr_max is None:
+        raise ValueError(
+            "fit needs an lr: lr=1e-3 for all layer groups, or one for each (see spread_lrs and find)"
         )
-        return {"valid_loss": loss, **values}
-
-    def answers(self, state: dict | None = None) -> Answers:
-        """What the network says of every picture of the validation part; state: with these weights for the
-        moment, such as one of `snapshots` or the `average_weights` of some."""
-        kept = copy_state(self.model) if state is not None else None
-        try:
-            if state is not None:
-                self.model.load_state_dict(state)
-            return get_answers(self.forward, self.batches("valid"), self.device, self.precision)
-        finally:
-            if kept is not None:
-                self.model.load_state_dict(kept)
-
-    def tta(self, n: int = 4, augment=None) -> Answers:
-        """Test-time augmentation: the mean of what the network says of each validation picture as it is and
-        of `n` copies of it, changed at random. augment: a preset or an `Augment`, None for the data's own.
-        ValueError: n below 1, an augmentation that changes nothing, loaders of one's own."""
-        check_number("n", n, 1, whole=True)
-        if not isinstance(self.data, ImageData):
-            raise ValueError("tta needs an ImageData: loaders of your own give ready-made batches")
-        augment = get_preset(self.data.augment if augment is None else augment)
-        if not augment.random:
-            raise ValueError(
-                f"augment={augment.name}: it changes no picture; name one that does, such as side_on"
-            )
-        changed = self.data.valid_dl(*self._stats, device=self.device, augment=augment)
-        copies = [get_answers(self.forward, changed, self.device, self.precision) for _ in range(n)]
-        return average_answers([self.answers(), *copies])
-
-    def predictor(self) -> Predictor:
-        "The network as it is now, with the names of the classes; for `predict` and `save_model`."
-        dl = self.valid_dl
-        return Predictor(
-            self.model, self.data.classes, self.size, dl.mean, dl.std, self.device, self.precision
-        )
-
-    def predict(self, files, bs: int = 32) -> list[Prediction]:
-        "A `Prediction` for each picture file."
-        files = [files] if isinstance(files, str | os.PathLike) else files
-        return list(self.predictor().predict(files, bs))
-
-    def save(self, folder: str | os.PathLike) -> Path:
-        "Write the model (`model.safetensors`, `model.json`) and the last run's `history.json` into a folder."
-        save_model(folder, self.predictor())
-        self.history.save(Path(folder) / "history.json")
-        return Path(folder)
+    n_steps = math.ceil(len(self.train_dl) / check_number("accumulate", accumulate, 1, whole=True))
+    lr = schedule.lr_max if lr is None else lr
+    run = Run(self, schedule.with_steps(n_steps), lr, accumulate, checkpoint)
+    if resume:
+        run.resume()
+    self.history = run.history
+    return iter(run)
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #cea95171
 def _tell(watchers: list, what: str, *about) -> None:
@@ -378,6 +251,16 @@ def _tell(watchers: list, what: str, *about) -> None:
         except Exception as e:
             watchers.remove(watcher)
             warnings.warn(f"{type(watcher).__name__} is told no more of this run: {e!r}", stacklevel=2)
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #75bf1952
+@patch
+def watch(self: Learner, watcher) -> None:
+    """From now on tell `watcher` of each `fit`, in place of one of its kind: `event(event, history,
+    stop)` for each event of the run, where `stop.ask()` ends it after the update in flight, and
+    `ended(history)`. One that fails is reported and left out for the rest of that run."""
+    kind = type(watcher).__module__, type(watcher).__name__  # a widget's own class is made for it alone
+    others = [w for w in self.watchers if (type(w).__module__, type(w).__name__) != kind]
+    self.watchers = [*others, watcher]
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #c6af609f
 class _Progress:
@@ -407,3 +290,127 @@ class _Progress:
     def ended(self, history: History) -> None:
         if self.bar is not None:
             self.bar.close()
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #f9a706ed
+@patch
+def _cycle_ended(self: Learner, event: CycleDone, watch: OverfitWatch, snapshots: bool) -> bool:
+    "Keep a snapshot, if that is asked for; whether a run that is not over yet has begun to overfit."
+    if snapshots:
+        self.snapshots.append(copy_state(self.model))
+    last = self.history.last
+    overfits = watch.cycle_ended(last["train_loss"], last["valid_loss"])
+    return overfits and event.step < event.schedule.n_steps
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #6181f576
+@patch
+def fit(
+    self: Learner, schedule: Schedule, lr: float | list[float] | None = None, *,
+    until_overfit: bool = False, patience: int = 2, snapshots: bool = False, accumulate: int = 1,
+    checkpoint=None, resume: bool = False, progress=True,
+) -> History:  # fmt: skip
+    """Train along `schedule` and return the record of the run.
+
+    lr: one for all layer groups or one for each, input first (None: the schedule's lr_max);
+    until_overfit: stop when the validation loss has risen for `patience` cycles while the training loss
+    fell, and take back the best weights; snapshots: keep the weights at each cycle's end in
+    `learn.snapshots`; accumulate: batches an update, for larger ones than memory holds; checkpoint: a
+    file to be written after each epoch; resume: go on from it; progress: a bar and a line an epoch, or
+    a function of the part done (0 to 1) that says what stands beside the bar. An interrupt stops it
+    after the update in flight. TrainingError, with the last good weights back in place: a loss that is
+    not finite, or out of memory.
+    """
+    watch, self.snapshots, watchers = OverfitWatch(patience), [], [_Progress(progress), *self.watchers]
+    with self.lock, StopRequest() as stop:
+        events = self.run(schedule, lr, accumulate=accumulate, checkpoint=checkpoint, resume=resume)
+        try:
+            for event in events:
+                _tell(watchers, "event", event, self.history, stop)
+                overfits = isinstance(event, CycleDone) and self._cycle_ended(event, watch, snapshots)
+                if until_overfit and overfits:
+                    long = f"{patience} cycle{'s' * (patience > 1)}"
+                    why = f"it began to overfit (validation loss above its best for {long})"
+                    self.history.end("overfit", why)
+                    stop.ask()
+                if stop.asked:
+                    break
+        finally:
+            events.close()
+            _tell(watchers, "ended", self.history)
+    if until_overfit and self.best is not None:
+        self.restore_best()
+    return self.history
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #1a926e8c
+@patch
+def restore_best(self: Learner) -> dict:
+    """Put the best weights so far back, and the size they were best at; returns that evaluation.
+    ValueError: none yet."""
+    if self.best is None:
+        raise ValueError("nothing was evaluated yet: fit first")
+    self.model.load_state_dict(self.best.state)
+    if self.best.size is not None:
+        self.data.size = self.best.size
+    return dict(self.best.epoch)
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #c0fffe2b
+@patch
+def validate(self: Learner) -> dict:
+    "Loss and metrics on the validation part, as they are now: `valid_loss` and the metrics by name."
+    loss, values = evaluate(
+        self.model, self.batches("valid"), self.loss_fn, self.metrics, self.device, self.precision
+    )
+    return {"valid_loss": loss, **values}
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #40ec39e9
+@patch
+def answers(self: Learner, state: dict | None = None) -> Answers:
+    """What the network says of every picture of the validation part; state: with these weights for the
+    moment, such as one of `snapshots` or the `average_weights` of some."""
+    kept = copy_state(self.model) if state is not None else None
+    try:
+        if state is not None:
+            self.model.load_state_dict(state)
+        return get_answers(self.forward, self.batches("valid"), self.device, self.precision)
+    finally:
+        if kept is not None:
+            self.model.load_state_dict(kept)
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #8e5243cf
+@patch
+def tta(self: Learner, n: int = 4, augment=None) -> Answers:
+    """Test-time augmentation: the mean of what the network says of each validation picture as it is and
+    of `n` copies of it, changed at random. augment: a preset or an `Augment`, None for the data's own.
+    ValueError: n below 1, an augmentation that changes nothing, loaders of one's own."""
+    check_number("n", n, 1, whole=True)
+    if not isinstance(self.data, ImageData):
+        raise ValueError("tta needs an ImageData: loaders of your own give ready-made batches")
+    augment = get_preset(self.data.augment if augment is None else augment)
+    if not augment.random:
+        raise ValueError(
+            f"augment={augment.name}: it changes no picture; name one that does, such as side_on"
+        )
+    changed = self.data.valid_dl(*self._stats, device=self.device, augment=augment)
+    copies = [get_answers(self.forward, changed, self.device, self.precision) for _ in range(n)]
+    return average_answers([self.answers(), *copies])
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #d89eb3f5
+@patch
+def predictor(self: Learner) -> Predictor:
+    "The network as it is now, with the names of the classes; for `predict` and `save_model`."
+    dl = self.valid_dl
+    return Predictor(self.model, self.data.classes, self.size, dl.mean, dl.std, self.device, self.precision)
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #0bfa869b
+@patch
+def predict(self: Learner, files, bs: int = 32) -> list[Prediction]:
+    "A `Prediction` for each picture file."
+    files = [files] if isinstance(files, str | os.PathLike) else files
+    return list(self.predictor().predict(files, bs))
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #8b1a1b6a
+@patch
+def save(self: Learner, folder: str | os.PathLike) -> Path:
+    "Write the model (`model.safetensors`, `model.json`) and the last run's `history.json` into a folder."
+    save_model(folder, self.predictor())
+    self.history.save(Path(folder) / "history.json")
+    return Path(folder)
