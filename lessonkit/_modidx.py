@@ -1074,6 +1074,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'lessonkit/train/stop.py'),
                                       'lessonkit.train.stop.OverfitWatch.cycle_ended': ( 'api/5_train/stop.html#overfitwatch.cycle_ended',
                                                                                          'lessonkit/train/stop.py'),
+                                      'lessonkit.train.stop.OverfitWatch.why': ( 'api/5_train/stop.html#overfitwatch.why',
+                                                                                 'lessonkit/train/stop.py'),
                                       'lessonkit.train.stop.StopRequest': ('api/5_train/stop.html#stoprequest', 'lessonkit/train/stop.py'),
                                       'lessonkit.train.stop.StopRequest.__enter__': ( 'api/5_train/stop.html#stoprequest.__enter__',
                                                                                       'lessonkit/train/stop.py'),

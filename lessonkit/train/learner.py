@@ -301,7 +301,7 @@ def _cycle_ended(self: Learner, event: CycleDone, watch: OverfitWatch, snapshots
     overfits = watch.cycle_ended(last["train_loss"], last["valid_loss"])
     return overfits and event.step < event.schedule.n_steps
 
-# %% ../../nbs/api/5_train/15_learner.ipynb #6181f576
+# %% ../../nbs/api/5_train/15_learner.ipynb #eeb08311
 @patch
 def fit(
     self: Learner, schedule: Schedule, lr: float | list[float] | None = None, *,
@@ -327,9 +327,7 @@ def fit(
                 _tell(watchers, "event", event, self.history, stop)
                 overfits = isinstance(event, CycleDone) and self._cycle_ended(event, watch, snapshots)
                 if until_overfit and overfits:
-                    long = f"{patience} cycle{'s' * (patience > 1)}"
-                    why = f"it began to overfit (validation loss above its best for {long})"
-                    self.history.end("overfit", why)
+                    self.history.end("overfit", watch.why)
                     stop.ask()
                 if stop.asked:
                     break

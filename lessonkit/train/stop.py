@@ -38,7 +38,7 @@ class StopRequest:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
-# %% ../../nbs/api/5_train/05_stop.ipynb #f2cdb8b3
+# %% ../../nbs/api/5_train/05_stop.ipynb #2e8d1814
 class OverfitWatch:
     """Says whether a run has begun to overfit: for `patience` cycles in a row the validation loss at the end
     of the cycle was above its best while the training loss was below what it was at that best."""
@@ -54,3 +54,9 @@ class OverfitWatch:
         else:
             self.bad = self.bad + 1 if train_loss < self.best[0] else 0
         return self.bad >= self.patience
+
+    @property
+    def why(self) -> str:
+        "The reason, in words."
+        cycles = f"{self.patience} cycle{'s' * (self.patience > 1)}"
+        return f"it began to overfit (validation loss above its best for {cycles})"
