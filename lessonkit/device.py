@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['PRECISIONS', 'to_device', 'autocast', 'pick_device', 'pick_precision', 'native_bf16']
 
-# %% ../nbs/api/0_ground/01_device.ipynb #cfbefc5d
+# %% ../nbs/api/0_ground/01_device.ipynb #0e06d319
 from collections.abc import Mapping
 from contextlib import nullcontext
 
 import torch
 
-# %% ../nbs/api/0_ground/01_device.ipynb #fdbf7bc4
+from .basics import check_known
+
+# %% ../nbs/api/0_ground/01_device.ipynb #4c39e8d2
 def to_device(batch, device, copy: bool = False):
     """Every tensor in a nest of lists, tuples and dictionaries on the device; `copy`: never the loader's own
     memory."""
@@ -25,19 +27,18 @@ def to_device(batch, device, copy: bool = False):
         return type(batch)(to_device(v, device, copy) for v in batch)
     return batch.to(device) if hasattr(batch, "to") else batch
 
-# %% ../nbs/api/0_ground/01_device.ipynb #1fc08b1c
+# %% ../nbs/api/0_ground/01_device.ipynb #c01c4565
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(device, precision: str):
     "The context in which to compute. ValueError: an unknown precision."
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r}: known are {', '.join(PRECISIONS)}")
+    check_known("precision", precision, PRECISIONS)
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(torch.device(device).type, PRECISIONS[precision])
 
-# %% ../nbs/api/0_ground/01_device.ipynb #587374f5
+# %% ../nbs/api/0_ground/01_device.ipynb #8fa9583c
 def pick_device(device=None) -> torch.device:
     "The device asked for, else the GPU where there is one. ValueError for one that is not there."
     if device is None:
@@ -49,12 +50,11 @@ def pick_device(device=None) -> torch.device:
         )
     return device
 
-# %% ../nbs/api/0_ground/01_device.ipynb #50a1cce1
+# %% ../nbs/api/0_ground/01_device.ipynb #97f1914c
 def pick_precision(precision: str, device: torch.device) -> str:
     """What "auto" means: bf16 on a GPU that has it, fp16 on an older one, fp32 elsewhere. ValueError for an
     unknown name."""
-    if precision not in ("auto", "fp32", "bf16", "fp16"):
-        raise ValueError(f"precision={precision!r}: known are auto, fp32, bf16, fp16")
+    check_known("precision", precision, ("auto", *PRECISIONS))
     if precision == "auto":
         if device.type != "cuda":
             return "fp32"
@@ -63,7 +63,7 @@ def pick_precision(precision: str, device: torch.device) -> str:
         raise ValueError("precision='fp16' needs a GPU: take bf16 or fp32 on a CPU")
     return precision
 
-# %% ../nbs/api/0_ground/01_device.ipynb #c4417dee
+# %% ../nbs/api/0_ground/01_device.ipynb #8fef9963
 def native_bf16() -> bool:
     """Whether this machine's processor computes in bfloat16 itself, which is no gain where it must be
     imitated."""

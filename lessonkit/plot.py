@@ -7,10 +7,10 @@ all in one style. Nothing here knows how to train; every function reads plain at
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'SKY', 'GREY', 'COLORS', 'new_axes', 'format_lr', 'plot_lr_find', 'plot_schedule',
            'plot_history', 'plot_layer_lrs', 'plot_pictures', 'plot_confusion']
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #45a637ee
+# %% ../nbs/api/0_ground/02_plot.ipynb #f841a768
 import math
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #010454b9
+# %% ../nbs/api/0_ground/02_plot.ipynb #66be7227
 BLUE, ORANGE, GREEN, PURPLE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#767676"
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, "#E69F00")
 
@@ -28,7 +28,7 @@ def new_axes(ax=None, width: float = 6.4, height: float = 3.4, **labels):
     ax.set(**labels)
     return ax
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #779906f0
+# %% ../nbs/api/0_ground/02_plot.ipynb #35eae65c
 def format_lr(lr: float) -> str:
     "A learning rate as people write it: 3.2e-4, 0.01, 1e-5."
     if lr == 0 or 0.001 <= abs(lr) < 1000:
@@ -36,15 +36,16 @@ def format_lr(lr: float) -> str:
     digits, exponent = f"{lr:.1e}".split("e")
     return f"{digits.removesuffix('.0')}e{int(exponent)}"
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #88202110
-def plot_lr_find(found, ax=None):
-    """The lr finder's curve. found: `lrs`, `losses`, `smoothed`, `suggestions` (name -> lr), perhaps
-    `valid_losses`."""
-    ax = new_axes(ax)
-    ax.plot(found.lrs, found.losses, color=BLUE, alpha=0.25, linewidth=1, label="loss of each batch")
-    ax.plot(found.lrs, found.smoothed, color=BLUE, linewidth=2, label="smoothed")
-    if getattr(found, "valid_losses", None):
-        ax.plot(found.lrs, found.valid_losses, color=GREY, linewidth=1.2, linestyle="--", label="validation")
+# %% ../nbs/api/0_ground/02_plot.ipynb #7bad4941
+def _loss_limits(losses) -> tuple[float, float]:
+    "Limits that show the fall: what shoots up at the end may leave the picture."
+    low, first = min(losses), max(losses[: max(1, len(losses) // 3)])
+    span = max(first - low, 1e-3 * max(1.0, abs(first)))
+    return low - 0.15 * span, first + 0.6 * span
+
+# %% ../nbs/api/0_ground/02_plot.ipynb #d143e3a3
+def _mark_suggestions(ax, found):
+    "A marker on the smoothed curve for the lr that each rule suggests."
     for (name, lr), color, marker in zip(found.suggestions.items(), (ORANGE, GREEN, PURPLE, SKY), "osD^"):
         near = min(range(len(found.lrs)), key=lambda i: abs(math.log(found.lrs[i] / lr)))
         ax.plot(
@@ -57,6 +58,17 @@ def plot_lr_find(found, ax=None):
             label=f"{name} {format_lr(lr)}",
             zorder=3,
         )
+
+# %% ../nbs/api/0_ground/02_plot.ipynb #013a9412
+def plot_lr_find(found, ax=None):
+    """The lr finder's curve. found: `lrs`, `losses`, `smoothed`, `suggestions` (name -> lr), perhaps
+    `valid_losses`."""
+    ax = new_axes(ax)
+    ax.plot(found.lrs, found.losses, color=BLUE, alpha=0.25, linewidth=1, label="loss of each batch")
+    ax.plot(found.lrs, found.smoothed, color=BLUE, linewidth=2, label="smoothed")
+    if getattr(found, "valid_losses", None):
+        ax.plot(found.lrs, found.valid_losses, color=GREY, linewidth=1.2, linestyle="--", label="validation")
+    _mark_suggestions(ax, found)
     ax.set(
         xscale="log" if getattr(found, "mode", "exponential") == "exponential" else "linear",
         xlabel="learning rate",
@@ -66,14 +78,12 @@ def plot_lr_find(found, ax=None):
     ax.legend(loc="lower left", framealpha=0.8, edgecolor="none", fontsize="small")
     return ax
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #3d808220
-def _loss_limits(losses) -> tuple[float, float]:
-    "Limits that show the fall: what shoots up at the end may leave the picture."
-    low, first = min(losses), max(losses[: max(1, len(losses) // 3)])
-    span = max(first - low, 1e-3 * max(1.0, abs(first)))
-    return low - 0.15 * span, first + 0.6 * span
+# %% ../nbs/api/0_ground/02_plot.ipynb #79de5e7e
+def _mark_cycles(ax, cycle_ends):
+    for end in cycle_ends:
+        ax.axvline(end, color=GREY, linewidth=0.8, linestyle=":")
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #2e6fd6a2
+# %% ../nbs/api/0_ground/02_plot.ipynb #4bb40888
 def plot_schedule(schedule, ax=None):
     """The lr over the updates of a run, with the end of every cycle. schedule: see
     `lessonkit.train.schedule.Schedule`."""
@@ -84,12 +94,24 @@ def plot_schedule(schedule, ax=None):
     ax.title.set(fontsize="medium", ha="left", x=0)
     return ax
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #1b9e43ca
-def _mark_cycles(ax, cycle_ends):
-    for end in cycle_ends:
-        ax.axvline(end, color=GREY, linewidth=0.8, linestyle=":")
+# %% ../nbs/api/0_ground/02_plot.ipynb #8169baa2
+def _plot_lrs(ax, lrs):
+    "One line a layer group; the axis is logarithmic when the groups differ."
+    groups = list(zip(*lrs))
+    for k, line in enumerate(groups):
+        ax.plot(
+            range(1, len(line) + 1),
+            line,
+            color=COLORS[(len(groups) - 1 - k) % len(COLORS)],
+            linewidth=1.6,
+            label="head" if k == len(groups) - 1 else f"group {k + 1}",
+        )
+    if len(groups) > 1:
+        tops = [max(line) for line in groups if max(line) > 0]
+        ax.set(yscale="log", ylim=(min(tops) / 100, max(tops) * 2))  # the foot of a cosine is zero: cut it
+        ax.legend(frameon=False, fontsize="small", ncols=len(groups))
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #b93acc5f
+# %% ../nbs/api/0_ground/02_plot.ipynb #15dc89a8
 def plot_history(history, axes=None):
     """Losses, metric and lrs over the updates of a run, cycle ends marked; returns the axes.
 
@@ -120,24 +142,7 @@ def plot_history(history, axes=None):
     top.legend(frameon=False, fontsize="small")
     return axes
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #a2e8fdd9
-def _plot_lrs(ax, lrs):
-    "One line a layer group; the axis is logarithmic when the groups differ."
-    groups = list(zip(*lrs))
-    for k, line in enumerate(groups):
-        ax.plot(
-            range(1, len(line) + 1),
-            line,
-            color=COLORS[(len(groups) - 1 - k) % len(COLORS)],
-            linewidth=1.6,
-            label="head" if k == len(groups) - 1 else f"group {k + 1}",
-        )
-    if len(groups) > 1:
-        tops = [max(line) for line in groups if max(line) > 0]
-        ax.set(yscale="log", ylim=(min(tops) / 100, max(tops) * 2))  # the foot of a cosine is zero: cut it
-        ax.legend(frameon=False, fontsize="small", ncols=len(groups))
-
-# %% ../nbs/api/0_ground/02_plot.ipynb #ddba3e2a
+# %% ../nbs/api/0_ground/02_plot.ipynb #67ceaa3f
 def plot_layer_lrs(names: list[str], lrs: list[float], n_params: list[int] | None = None, ax=None):
     """The lr of each layer group as a bar on a logarithmic axis, from the input (top) to the head; lr 0 is
     frozen."""
@@ -159,7 +164,7 @@ def plot_layer_lrs(names: list[str], lrs: list[float], n_params: list[int] | Non
     ax.grid(False, axis="y")
     return ax
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #6c98fed4
+# %% ../nbs/api/0_ground/02_plot.ipynb #39478d48
 def plot_pictures(pictures, titles=None, n_cols: int = 8, size: float = 1.2, axes=None):
     """Pictures in a grid. pictures: arrays [height, width, 3], uint8 or floats in 0..1; titles: one each, or
     None; size: inches a picture. Returns the axes, as an array of rows."""
@@ -179,7 +184,7 @@ def plot_pictures(pictures, titles=None, n_cols: int = 8, size: float = 1.2, axe
                 ax.set_title(titles[k], fontsize="small")
     return axes
 
-# %% ../nbs/api/0_ground/02_plot.ipynb #e27fa728
+# %% ../nbs/api/0_ground/02_plot.ipynb #11113b76
 def plot_confusion(matrix, classes: list[str], ax=None):
     "How often each class (row) was taken for each other (column). matrix: counts [n, n]."
     n = len(classes)

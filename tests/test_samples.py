@@ -17,10 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-import lessonkit.samples.canvas as canvas_module
-import lessonkit.samples.draw as drawing
+import lessonkit.samples.shapes as shapes
+import lessonkit.samples.top_down as top_down
 import lessonkit.samples.write as samples
+from lessonkit.samples.canvas import Canvas
+from lessonkit.samples.colours import colours
+from lessonkit.samples.dice import Dice
 from lessonkit.samples.draw import DOMAINS, contact_sheet, draw
+from lessonkit.samples.shapes import box
+from lessonkit.samples.side_on import FIGURES
+from lessonkit.samples.site import Site
 from lessonkit.samples.write import sample_data, write_samples
 
 ALL = [(domain, label) for domain, labels in DOMAINS.items() for label in labels]
@@ -73,13 +79,13 @@ def test_the_sine_table_does_not_hang_on_last_bits():
     k = np.arange(1024)
     exact = np.sin(k * (2 * np.pi / 1024)) * 2**20
     assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-4
-    assert np.array_equal(canvas_module._SINE * 2**20, np.rint(exact))
+    assert np.array_equal(shapes._SINE * 2**20, np.rint(exact))
 
 
 def test_only_the_promised_libraries_are_imported():
     names = set()
-    for module in (canvas_module, drawing, samples):
-        for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
+    for module in Path(samples.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -143,7 +149,7 @@ def test_coverage_is_what_pillow_sees_from_near(radii, x, y, backwards, size):
     angle = np.arange(len(radii)) * (2 * np.pi / len(radii))
     path = np.stack([x + np.array(radii) * np.cos(angle), y + np.array(radii) * np.sin(angle)], 1)
     path = path[::-1] if backwards else path
-    ours = canvas_module.Canvas(size, (0, 0, 0)).mask([path])
+    ours = Canvas(size, (0, 0, 0)).mask([path])
     zoom = 32
     theirs = Image.new("L", (size * zoom, size * zoom))
     ImageDraw.Draw(theirs).polygon([tuple(p) for p in (path * size * zoom - 0.5).tolist()], fill=255)
@@ -153,22 +159,22 @@ def test_coverage_is_what_pillow_sees_from_near(radii, x, y, backwards, size):
 
 
 def test_overlapping_paths_are_one_and_paths_outside_are_nothing():
-    canvas = canvas_module.Canvas(32, (0, 0, 0))
-    a, b = canvas_module.box(0.1, 0.1, 0.6, 0.6), canvas_module.box(0.4, 0.4, 0.9, 0.9)
+    canvas = Canvas(32, (0, 0, 0))
+    a, b = box(0.1, 0.1, 0.6, 0.6), box(0.4, 0.4, 0.9, 0.9)
     both = canvas.mask([a, b[::-1]])  # also where one of them runs the other way round
     assert both.max() == 1
     assert both.sum() == pytest.approx((2 * 0.25 - 0.04) * 32 * 32, rel=0.01)
     for far in ((2, 0), (-2, 0), (0, 2), (0, -2)):
         assert canvas.mask([a + far]).sum() == 0
-    assert canvas.mask([canvas_module.box(-5, -5, 5, 5)]).min() == 1
+    assert canvas.mask([box(-5, -5, 5, 5)]).min() == 1
 
 
 def test_fill_mixes_by_alpha_and_stays_in_its_clip():
-    canvas = canvas_module.Canvas(20, (0, 0, 0))
-    half = canvas.mask([canvas_module.box(0, 0, 0.5, 1)])
-    canvas.fill(canvas_module.box(0, 0, 1, 1), (100, 200, 40), clip=half)
+    canvas = Canvas(20, (0, 0, 0))
+    half = canvas.mask([box(0, 0, 0.5, 1)])
+    canvas.fill(box(0, 0, 1, 1), (100, 200, 40), clip=half)
     assert np.array_equal(canvas.rgb[:, 5, 3], (100, 200, 40)) and not canvas.rgb[:, :, 10:].any()
-    canvas.fill(canvas_module.box(0, 0, 1, 1), (0, 0, 0), alpha=0.5)
+    canvas.fill(box(0, 0, 1, 1), (0, 0, 0), alpha=0.5)
     assert np.array_equal(canvas.rgb[:, 5, 3], (50, 100, 20))
 
 
@@ -233,10 +239,7 @@ def test_upside_down_one_is_the_other(one, other):
 @pytest.mark.parametrize("one, other", [("goblet", "lamp"), ("balloon", "bauble")])
 def test_the_pairs_are_mirror_images_by_construction(one, other):
     for seed in range(5):
-        a, b = (
-            drawing._SIDE_ON[one](canvas_module.Dice(seed)),
-            drawing._SIDE_ON[other](canvas_module.Dice(seed)),
-        )
+        a, b = FIGURES[one](Dice(seed)), FIGURES[other](Dice(seed))
         assert list(a) == list(b)
         for p, q in zip((p for v in a.values() for p in v), (q for v in b.values() for q in v)):
             assert np.array_equal(p * (1, -1), q)
@@ -256,18 +259,18 @@ def spread(n=80):
 def test_from_above_there_is_no_direction(monkeypatch):
     assert spread() < 0.35
 
-    class Straight(drawing._Plan):
+    class Straight(Site):
         def __init__(self, *args):
             super().__init__(*args)
             self.place = (*self.place[:3], 0.0, self.place[4])
 
-    monkeypatch.setattr(drawing, "_Plan", Straight)
+    monkeypatch.setattr(top_down, "Site", Straight)
     assert spread() > 0.8  # the measure does see it when all stand straight
 
 
 def test_places_from_above_come_turned_and_mirrored():
-    canvas, dice = canvas_module.Canvas(16, (0, 0, 0)), [canvas_module.Dice(i) for i in range(200)]
-    frames = [drawing._Plan(canvas, d, *canvas_module.colours(d)) for d in dice]
+    canvas, dice = Canvas(16, (0, 0, 0)), [Dice(i) for i in range(200)]
+    frames = [Site(canvas, d, *colours(d)) for d in dice]
     turns = np.array([f.place[3] for f in frames])
     counts = np.histogram(turns, 8, (0, 1))[0]
     assert counts.min() >= 10 and counts.max() <= 45  # 25 expected, standard deviation 4.7
