@@ -44,16 +44,16 @@ class FeatureBatches:
             yield from self.batches
             return
         self._check()
-        plans = self.batches.plans()
-        missing = [not self._known[p.index].all() for p in plans]
-        made = self.batches.make([p for p, new in zip(plans, missing) if new])
+        specs = self.batches.next_epoch()
+        missing = [not self._known[s.index].all() for s in specs]
+        made = self.batches.make([s for s, new in zip(specs, missing) if new])
         labels = self.batches.labels.to(self.device)
-        for plan, new in zip(plans, missing):
+        for spec, new in zip(specs, missing):
             if new:
                 index, xb, yb = next(made)
                 yield self._look(torch.from_numpy(index), xb), yb
             else:
-                index = torch.from_numpy(plan.index).to(self.device)
+                index = torch.from_numpy(spec.index).to(self.device)
                 yield self._table[index], labels[index]
 
     def _look(self, index: torch.Tensor, xb: torch.Tensor) -> torch.Tensor:
