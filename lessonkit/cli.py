@@ -21,10 +21,10 @@ from pathlib import Path
 
 from .basics import cache_folder, keep_freed_memory, write_whole
 from .device import pick_device
+from .images.cache import clear_cache, list_cache
 from .images.data import ImageData
 from .images.datasets import DATASETS, resolve
 from .images.folders import check_folder, list_pictures
-from .images.pictures import clear_cache, list_cache
 from .lab.copy import copy_lessons, open_lab
 from .nets.bodies import DEFAULT_ARCH
 from .plot import format_lr

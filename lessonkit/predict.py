@@ -19,7 +19,7 @@ from torch import nn
 
 from .basics import write_whole
 from .device import autocast, to_device
-from .images.pictures import load_picture
+from .images.decode import load_picture
 from .images.render import centre
 from .nets.classifier import build_model
 

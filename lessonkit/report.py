@@ -15,9 +15,9 @@ from pathlib import Path
 
 from .basics import write_whole
 from .evaluate import confusion_matrix, most_wrong
-from .images.augment import Plan, plan
+from .images.augment import draw_transforms
 from .images.data import ImageData
-from .images.pictures import load_picture
+from .images.decode import load_picture
 from .images.render import render
 from .plot import plot_confusion, plot_history, plot_layer_lrs, plot_lr_find, plot_pictures
 from .recipe import FiveSteps
@@ -84,7 +84,7 @@ def augmented(data: ImageData, n_pictures: int = 2, n_each: int = 6, seed: int =
     items = data.items("train")
     chosen = [items[k * len(items) // n_pictures] for k in range(n_pictures)]
     pictures = [load_picture(i.path, data.size * 8 // 7) for i in chosen for _ in range(n_each)]
-    drawn: Plan = plan(len(pictures), data.augment, np.random.default_rng(seed))
+    drawn = draw_transforms(len(pictures), data.augment, np.random.default_rng(seed))
     batch = render(pictures, drawn, data.size)
     return list(batch.clamp(0, 1).permute(0, 2, 3, 1).numpy())
 

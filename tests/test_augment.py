@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lessonkit.images.augment import PRESETS, Augment, get_preset, plan
-from lessonkit.images.render import Buffers, centre, colour_scale, pack_pixels, plan_matrices, render, sample
+from lessonkit.images.augment import PRESETS, Augment, draw_transforms, get_preset
+from lessonkit.images.render import Buffers, centre, pack_pixels, render, sample, sample_values
 
 
 def picture(h, w, seed=0):
@@ -27,7 +27,7 @@ def test_nothing_drawn_is_the_centre_crop():
     for h, w in ((40, 40), (40, 70), (90, 40)):
         p = picture(h, w)
         assert torch.allclose(
-            render([p], plan(1, "none", np.random.default_rng(0)), 40), centre([p], 40), atol=1e-5
+            render([p], draw_transforms(1, "none", np.random.default_rng(0)), 40), centre([p], 40), atol=1e-5
         )
 
 
@@ -36,14 +36,14 @@ def test_normalisation_is_numpys():
     want = ((p / 255 - mean) / std).transpose(2, 0, 1)
     assert np.allclose(centre([p], 16, mean, std)[0], want, atol=1e-5)
     assert np.allclose(
-        render([p], plan(1, "none", np.random.default_rng(0)), 16, mean, std)[0], want, atol=1e-4
+        render([p], draw_transforms(1, "none", np.random.default_rng(0)), 16, mean, std)[0], want, atol=1e-4
     )
 
 
 @pytest.mark.parametrize("angle", [7, 25, -40])
 def test_rotation_is_pils(angle):
     p = smooth(64, 64)
-    drawn = plan(1, "none", np.random.default_rng(0))
+    drawn = draw_transforms(1, "none", np.random.default_rng(0))
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     drawn.matrix[0, :2, :2] = [[c, -s], [s, c]]
     ours = render([p], drawn, 64)[0].permute(1, 2, 0).numpy() * 255
@@ -54,7 +54,7 @@ def test_rotation_is_pils(angle):
 
 def test_zoom_and_shift_are_a_crop():
     p = smooth(60, 90)
-    drawn = plan(1, Augment(zoom=1.0001), np.random.default_rng(0))
+    drawn = draw_transforms(1, Augment(zoom=1.0001), np.random.default_rng(0))
     drawn.matrix[0] = np.diag([1 / 1.5, 1 / 1.5, 1])
     for sx, sy, left, top in ((-1, -1, 0, 0), (1, 1, 50, 20), (0, 0, 25, 10)):
         drawn.shift[0] = sx, sy
@@ -66,10 +66,10 @@ def test_zoom_and_shift_are_a_crop():
 def test_side_on_never_turns_a_picture_over():
     p = np.zeros((32, 32, 3), np.uint8)
     p[:16] = 255  # sky above, ground below
-    batch = render([p] * 300, plan(300, "side_on", np.random.default_rng(0)), 32)
+    batch = render([p] * 300, draw_transforms(300, "side_on", np.random.default_rng(0)), 32)
     assert (batch[:, :, :4].mean((1, 2, 3)) > batch[:, :, -4:].mean((1, 2, 3))).all()
     left = np.ascontiguousarray(p.transpose(1, 0, 2))
-    batch = render([left] * 300, plan(300, "side_on", np.random.default_rng(0)), 32)
+    batch = render([left] * 300, draw_transforms(300, "side_on", np.random.default_rng(0)), 32)
     mirrored = (batch[..., :4].mean((1, 2, 3)) < batch[..., -4:].mean((1, 2, 3))).float().mean()
     assert 0.4 < mirrored < 0.6
 
@@ -77,12 +77,12 @@ def test_side_on_never_turns_a_picture_over():
 def test_top_down_uses_all_eight_and_none_uses_one():
     p = picture(24, 24)
     exact = Augment(flip="dihedral")
-    batch = render([p] * 200, plan(200, exact, np.random.default_rng(3)), 24)
+    batch = render([p] * 200, draw_transforms(200, exact, np.random.default_rng(3)), 24)
     plain = centre([p], 24)[0].numpy()
     eight = [np.rot90(f, k, (1, 2)) for f in (plain, plain[:, :, ::-1]) for k in range(4)]
     hits = [sum(np.allclose(b, e, atol=1e-4) for b in batch.numpy()) for e in eight]
     assert sum(hits) == 200 and min(hits) >= 10
-    still = render([p] * 5, plan(5, "none", np.random.default_rng(3)), 24)
+    still = render([p] * 5, draw_transforms(5, "none", np.random.default_rng(3)), 24)
     assert np.allclose(still.numpy(), plain, atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_top_down_uses_all_eight_and_none_uses_one():
 )
 @settings(deadline=None, max_examples=60)
 def test_any_picture_any_size_stays_within_the_bounds(seed, preset, h, w, size):
-    drawn = plan(3, preset, np.random.default_rng(seed))
+    drawn = draw_transforms(3, preset, np.random.default_rng(seed))
     batch = render([picture(h, w, s) for s in range(3)], drawn, size)
     a = PRESETS[preset]
     assert batch.shape == (3, 3, size, size) and batch.dtype == torch.float32 and batch.isfinite().all()
@@ -108,14 +108,16 @@ def test_any_picture_any_size_stays_within_the_bounds(seed, preset, h, w, size):
 
 def test_the_seed_decides_and_pictures_do_not_share_their_luck():
     p = picture(40, 50)
-    a, b, c = (render([p] * 6, plan(6, "side_on", np.random.default_rng(s)), 32) for s in (1, 1, 2))
+    a, b, c = (
+        render([p] * 6, draw_transforms(6, "side_on", np.random.default_rng(s)), 32) for s in (1, 1, 2)
+    )
     assert torch.equal(a, b) and not torch.equal(a, c)
     assert all(not torch.equal(a[0], a[k]) for k in range(1, 6))
 
 
-def test_a_part_of_a_plan_is_the_plan_of_a_part():
+def test_a_part_of_the_transforms_is_those_of_a_part():
     pictures = [picture(30, 40, s) for s in range(6)]
-    drawn = plan(6, "top_down", np.random.default_rng(0))
+    drawn = draw_transforms(6, "top_down", np.random.default_rng(0))
     index = np.array([4, 1])
     assert torch.allclose(
         render([pictures[i] for i in index], drawn[index], 20), render(pictures, drawn, 20)[index], atol=1e-5
@@ -151,8 +153,7 @@ def test_bad_input_is_named(make, word):
 
 def both_ways(pictures, drawn, size, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)):
     "The batch as the CPU makes it and as a GPU would."
-    matrices = plan_matrices(drawn, np.array([p.shape[:2] for p in pictures]), size).astype(np.float32)
-    values = map(torch.from_numpy, (matrices, *colour_scale(drawn, len(pictures), mean, std)))
+    values = sample_values(drawn, np.array([p.shape[:2] for p in pictures]), size, mean, std)
     return render(pictures, drawn, size, mean, std), sample(*pack_pixels(pictures), *values, size)
 
 
@@ -161,7 +162,7 @@ def both_ways(pictures, drawn, size, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)):
 def test_cpu_and_gpu_agree_on_pictures_of_any_shape(seed, preset, size):
     rng = np.random.default_rng(seed)
     shapes = rng.integers(size, 3 * size, (4, 2))
-    drawn = plan(4, PRESETS[preset].scaled(rng.uniform(0, 2)), rng)
+    drawn = draw_transforms(4, PRESETS[preset].scaled(rng.uniform(0, 2)), rng)
     quick, slow = both_ways([smooth(*s) for s in shapes], drawn, size)
     levels = (
         (quick - slow).abs()
@@ -175,7 +176,7 @@ def test_cpu_and_gpu_agree_on_pictures_of_any_shape(seed, preset, size):
 def test_cpu_and_gpu_agree_with_grid_sample_on_noise():
     "torch's own sampling, mirrored as ours, of a square picture."
     p = picture(40, 40)
-    drawn = plan(1, PRESETS["side_on"], np.random.default_rng(5))
+    drawn = draw_transforms(1, PRESETS["side_on"], np.random.default_rng(5))
     quick, slow = both_ways([p], drawn, 32, (0, 0, 0), (1, 1, 1))
     line = (np.arange(32) * 2 + 1) / 32 - 1
     x, y = np.meshgrid(line, line)
@@ -194,7 +195,7 @@ def test_cpu_and_gpu_agree_with_grid_sample_on_noise():
 
 
 def test_without_opencv_the_slow_way_stands_in(monkeypatch):
-    p, drawn = smooth(40, 60), plan(3, "top_down", np.random.default_rng(0))
+    p, drawn = smooth(40, 60), draw_transforms(3, "top_down", np.random.default_rng(0))
     quick = render([p] * 3, drawn, 32)
     monkeypatch.setattr("lessonkit.images.render.optional", lambda name: None)
     slow = render([p] * 3, drawn, 32)
@@ -206,14 +207,15 @@ def test_without_opencv_the_slow_way_stands_in(monkeypatch):
 def test_a_batch_that_is_held_is_never_written_to_again():
     buffers, p = Buffers(), smooth(20, 20)
     held = [
-        render([p] * 4, plan(4, "top_down", np.random.default_rng(k)), 16, buffers=buffers) for k in range(12)
+        render([p] * 4, draw_transforms(4, "top_down", np.random.default_rng(k)), 16, buffers=buffers)
+        for k in range(12)
     ]
-    again = [render([p] * 4, plan(4, "top_down", np.random.default_rng(k)), 16) for k in range(12)]
+    again = [render([p] * 4, draw_transforms(4, "top_down", np.random.default_rng(k)), 16) for k in range(12)]
     assert all(torch.equal(a, b) for a, b in zip(held, again))
     part = held[5][1:, :, 2:4]
     was, held = part.clone(), None
     for k in range(12):
-        render([p] * 4, plan(4, "top_down", np.random.default_rng(90 + k)), 16, buffers=buffers)
+        render([p] * 4, draw_transforms(4, "top_down", np.random.default_rng(90 + k)), 16, buffers=buffers)
     assert torch.equal(part, was)
 
 

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lessonkit.images.cache import list_cache
 from lessonkit.images.data import ImageData, batch_bounds
 from lessonkit.images.datasets import fetch
+from lessonkit.images.decode import load_picture
 from lessonkit.images.folders import DataError, check_folder, find_splits, list_pictures, take_per_class
-from lessonkit.images.pictures import list_cache, load_picture
 from lessonkit.train.restore import no_trace
 
 

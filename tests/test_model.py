@@ -441,7 +441,7 @@ def test_the_default_knows_real_photos_from_the_start():
     "Its own 1,000 classes: the dogs of ImageNet are 151 to 268, the cats 281 to 285."
     import timm
 
-    from lessonkit.images.pictures import load_picture
+    from lessonkit.images.decode import load_picture
     from lessonkit.images.render import centre
 
     net = timm.create_model("tf_efficientnet_lite0").eval()

@@ -11,7 +11,7 @@ __all__ = ['TASKS', 'check_presets', 'count_turned', 'check_nine', 'check_repair
 import numpy as np
 
 from ..evaluate import Answers
-from ..images.augment import PRESETS, Augment, plan
+from ..images.augment import PRESETS, Augment, draw_transforms
 from ..images.data import ImageData
 from .task import Again, Task, count_updates, need_pictures, read_kind, read_number
 from ..train.learner import Learner
@@ -66,7 +66,7 @@ def check_presets(answer, given) -> str:
 def count_turned(augment: Augment, n: int = 1000) -> tuple[int, int]:
     """Of `n` copies, how many are within 20 degrees of half a turn and not mirrored, and how many are
     mirrored."""
-    matrices = plan(n, augment, np.random.default_rng(0)).matrix[:, :2, :2]
+    matrices = draw_transforms(n, augment, np.random.default_rng(0)).matrix[:, :2, :2]
     angle = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
     mirrored = np.linalg.det(matrices) < 0
     return int((~mirrored & (abs(angle) > 160)).sum()), int(mirrored.sum())

@@ -74,21 +74,21 @@ def _look(self: FeatureBatches, index: torch.Tensor, xb: torch.Tensor) -> torch.
         self._known[index] = True
     return seen
 
-# %% ../../nbs/api/5_train/14_features.ipynb #f19a65c7
+# %% ../../nbs/api/5_train/14_features.ipynb #694f551d
 @patch
 def _features(self: FeatureBatches) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     "A pass over the table, and over the pictures that are not in it yet."
     self._check()
-    plans = self.batches.plans()
-    missing = [not self._known[p.index].all() for p in plans]
-    made = self.batches.make([p for p, new in zip(plans, missing) if new])
+    specs = self.batches.next_epoch()
+    missing = [not self._known[s.index].all() for s in specs]
+    made = self.batches.make([s for s, new in zip(specs, missing) if new])
     labels = self.batches.labels.to(self.device)
-    for plan, new in zip(plans, missing):
+    for spec, new in zip(specs, missing):
         if new:
             index, xb, yb = next(made)
             yield self._look(torch.from_numpy(index), xb), yb
         else:
-            index = torch.from_numpy(plan.index).to(self.device)
+            index = torch.from_numpy(spec.index).to(self.device)
             yield self._table[index], labels[index]
 
 # %% ../../nbs/api/5_train/14_features.ipynb #f48b6284

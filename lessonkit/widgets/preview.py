@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from traitlets import Bool, Dict, Float, Int, List, Unicode, observe
 
-from ..images.augment import PRESETS, Augment, plan
+from ..images.augment import PRESETS, Augment, draw_transforms
 from ..images.data import ImageData, source_short
 from ..images.render import render
 from ..plot import plot_pictures
@@ -74,7 +74,8 @@ class AugmentPreview(Widget):
         source = [self._data.pictures.get(i.path, source_short(size)).pixels for i in self._items]
         augment = PRESETS[preset].scaled(strength)
         plans = [
-            plan(len(source), augment, np.random.default_rng([self.seed, row])) for row in range(self._rows)
+            draw_transforms(len(source), augment, np.random.default_rng([self.seed, row]))
+            for row in range(self._rows)
         ]
         batches = [
             render(source, one, size, (0, 0, 0), (1, 1, 1))
