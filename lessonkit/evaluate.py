@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .basics import check_number
 from .device import autocast, to_device
-from .nets.answer import answer_batch
+from .nets.forward import forward_batch
 
 # %% ../nbs/api/4_evaluate/00_evaluate.ipynb #21c53f82
 def accuracy(logits: torch.Tensor, yb: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ def evaluate(model, valid_dl, loss_fn=F.cross_entropy, metrics=None, device="cpu
     sums, n = 0.0, 0
     with torch.inference_mode(), autocast(device, precision):
         for batch in valid_dl:
-            logits, yb = answer_batch(model, to_device(batch, device))
+            logits, yb = forward_batch(model, to_device(batch, device))
             values = [loss_fn(logits, yb), *(f(logits, yb) for f in metrics.values())]
             sums = sums + torch.stack([v.double() for v in values]) * len(yb)
             n += len(yb)
@@ -77,7 +77,7 @@ def get_answers(model, dl, device="cpu", precision: str = "fp32") -> Answers:
     probs, labels = [], []
     with torch.inference_mode(), autocast(device, precision):
         for batch in dl:
-            logits, yb = answer_batch(model, to_device(batch, device))
+            logits, yb = forward_batch(model, to_device(batch, device))
             probs.append(logits.softmax(1).cpu())
             labels.append(yb.cpu())
     if not probs:

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..basics import check_number, progress_bar
 from ..device import to_device
-from ..nets.classifier import train_mode
+from ..nets.groups import train_mode
 from .optim import make_opt
 from .restore import no_trace
 from .schedule import sweep

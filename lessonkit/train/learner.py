@@ -22,8 +22,10 @@ from ..device import native_bf16, pick_device, pick_precision
 from ..evaluate import Answers, accuracy, average_answers, evaluate, get_answers
 from ..images.augment import get_preset
 from ..images.data import Batches, ImageData
-from ..nets.bodies import DEFAULT_ARCH, is_pretrained
-from ..nets.classifier import Classifier, build_model, check_size, freeze_to, layer_groups, unfreeze
+from ..nets.bodies import DEFAULT_ARCH
+from ..nets.classifier import Classifier, build_model, check_size
+from ..nets.groups import freeze_to, layer_groups, unfreeze
+from ..nets.weights import is_pretrained
 from ..predict import Prediction, Predictor, save_model
 from .features import FeatureBatches
 from .find import lr_find
