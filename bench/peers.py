@@ -2,7 +2,7 @@
 
 import torch
 
-from lessonkit.nets.bodies import load_body
+from lessonkit.nets.weights import load_body
 
 from .common import peer
 

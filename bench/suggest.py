@@ -28,7 +28,8 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 
 from lessonkit import ImageData, build_model, layer_groups, lr_find, sgdr, unfreeze
 from lessonkit.nets.bodies import DEFAULT_ARCH
-from lessonkit.nets.classifier import ConcatPool, new_head, train_mode
+from lessonkit.nets.classifier import ConcatPool, new_head
+from lessonkit.nets.groups import train_mode
 from lessonkit.samples.write import write_samples
 from lessonkit.train.optim import make_opt
 from lessonkit.train.rules import RULES

@@ -7,7 +7,7 @@ several networks say together, and how flat the place is where one of them stand
 __all__ = ['accuracy', 'evaluate', 'Answers', 'get_answers', 'confusion_matrix', 'most_wrong', 'average_answers',
            'average_weights', 'flatness']
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #1bc5540b
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #b7cc1ff8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from torch.nn import functional as F
 
 from .basics import check_number
 from .device import autocast, to_device
-from .nets.answer import answer_batch
+from .nets.forward import forward_batch
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #21c53f82
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #07cc43ff
 def accuracy(logits: torch.Tensor, yb: torch.Tensor) -> torch.Tensor:
     """The part of the pictures whose largest logit is their class. logits [n, n_classes], yb [n]; a tensor of
     one number."""
     return (logits.argmax(1) == yb).double().mean()
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #e5424bc6
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #53e0d4f3
 def evaluate(model, valid_dl, loss_fn=F.cross_entropy, metrics=None, device="cpu", precision: str = "fp32"):
     """Mean loss and metrics (dict by name) of `model` over a loader, in eval mode and without gradients.
 
@@ -36,7 +36,7 @@ def evaluate(model, valid_dl, loss_fn=F.cross_entropy, metrics=None, device="cpu
     sums, n = 0.0, 0
     with torch.inference_mode(), autocast(device, precision):
         for batch in valid_dl:
-            logits, yb = answer_batch(model, to_device(batch, device))
+            logits, yb = forward_batch(model, to_device(batch, device))
             values = [loss_fn(logits, yb), *(f(logits, yb) for f in metrics.values())]
             sums = sums + torch.stack([v.double() for v in values]) * len(yb)
             n += len(yb)
@@ -45,7 +45,7 @@ def evaluate(model, valid_dl, loss_fn=F.cross_entropy, metrics=None, device="cpu
     loss, *values = (sums / n).tolist()
     return loss, dict(zip(metrics, values))
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #4e234dcf
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #01e5d2b3
 @dataclass(frozen=True)
 class Answers:
     """What a network says of every picture of a loader: probs [n, n_classes], labels [n] int64, both on the
@@ -69,7 +69,7 @@ class Answers:
         "Cross entropy of each picture, [n]."
         return F.nll_loss(self.probs.clamp_min(1e-12).log(), self.labels, reduction="none")
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #b70186dc
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #8c6a1d4a
 def get_answers(model, dl, device="cpu", precision: str = "fp32") -> Answers:
     """Run `model` (logits of a batch) over a loader, in eval mode. ValueError for a loader
     without batches."""
@@ -77,27 +77,27 @@ def get_answers(model, dl, device="cpu", precision: str = "fp32") -> Answers:
     probs, labels = [], []
     with torch.inference_mode(), autocast(device, precision):
         for batch in dl:
-            logits, yb = answer_batch(model, to_device(batch, device))
+            logits, yb = forward_batch(model, to_device(batch, device))
             probs.append(logits.softmax(1).cpu())
             labels.append(yb.cpu())
     if not probs:
         raise ValueError("the loader yields no batches")
     return Answers(torch.cat(probs), torch.cat(labels))
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #7b24d3ac
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #fed4e66a
 def confusion_matrix(answers: Answers, n_classes: int) -> torch.Tensor:
     "Counts [n_classes, n_classes]: row is what a picture is, column what it was taken for."
     index = answers.labels * n_classes + answers.predicted
     return torch.bincount(index, minlength=n_classes**2).view(n_classes, n_classes)
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #864d6d73
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #068de52b
 def most_wrong(answers: Answers, n: int = 8) -> Sequence[int]:
     "Positions of the up to `n` wrongly named pictures with the highest loss, the worst first."
     wrong = (answers.predicted != answers.labels).nonzero().flatten()
     order = answers.losses[wrong].argsort(descending=True)
     return wrong[order][:n].tolist()
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #e96d4621
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #178d1e88
 def average_answers(answers: Sequence[Answers]) -> Answers:
     """The mean of the probabilities that several networks give the same pictures. ValueError: none, or other
     labels."""
@@ -107,7 +107,7 @@ def average_answers(answers: Sequence[Answers]) -> Answers:
         )
     return Answers(torch.stack([a.probs for a in answers]).mean(0), answers[0].labels)
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #ad03b8cf
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #ad831857
 def average_weights(states: Sequence[dict]) -> dict:
     """The mean of several states of one model, such as `learn.snapshots`; what is no float is the last one's.
     ValueError: none, or states of different models."""
@@ -120,7 +120,15 @@ def average_weights(states: Sequence[dict]) -> dict:
     }
     return states[-1] | mean
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #abc265dc
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #f036bdec
+def _random_step(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    "A random direction for weights [n_filters, ...], in which each filter has the length it has in `value`."
+    step = torch.randn(value.shape, generator=generator).to(value).flatten(1)
+    lengths = value.flatten(1).norm(dim=1, keepdim=True)
+    step *= lengths / step.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return step.view_as(value)
+
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #5648a22e
 @contextmanager
 def _moved(model, radius: float, generator: torch.Generator) -> Iterator[None]:
     "The model with its trained weights a random step away, for the moment."
@@ -128,17 +136,14 @@ def _moved(model, radius: float, generator: torch.Generator) -> Iterator[None]:
     try:
         with torch.no_grad():
             for p, value in kept:
-                step = torch.randn(p.shape, generator=generator).to(p).flatten(1)
-                lengths = value.flatten(1).norm(dim=1, keepdim=True)
-                step *= lengths / step.norm(dim=1, keepdim=True).clamp_min(1e-12)
-                p.add_(radius * step.view_as(p))
+                p.add_(radius * _random_step(value, generator))
         yield
     finally:
         with torch.no_grad():
             for p, value in kept:
                 p.copy_(value)
 
-# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #8f633c04
+# %% ../nbs/api/4_evaluate/00_evaluate.ipynb #20d7d85c
 def flatness(
     model,
     dl,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Prediction', 'Predictor', 'save_model', 'load_model']
 
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #8b41ddcc
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #69579f98
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ from .images.decode import load_picture
 from .images.render import centre
 from .nets.classifier import build_model
 
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #cc2851c3
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #e9cf9c2b
 @dataclass(frozen=True)
 class Prediction:
     "What the network says of one picture; `error` instead, with no label, for a file that cannot be used."
@@ -34,7 +34,25 @@ class Prediction:
     probabilities: dict[str, float] | None = None
     error: str = ""
 
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #c827a085
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #836767e7
+def _named(file: str, probs: list[float], classes: tuple[str, ...]) -> Prediction:
+    "The prediction that the probabilities of the classes make."
+    best = max(range(len(probs)), key=probs.__getitem__)
+    return Prediction(file, classes[best], probs[best], dict(zip(classes, probs)))
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #da3f5104
+def _opened(files: list[str], size: int) -> tuple[dict, dict[str, str]]:
+    """The pictures that can be opened, by file, their shorter side `size` px at least; and what is wrong with
+    the others."""
+    pictures, errors = {}, {}
+    for f in files:
+        try:
+            pictures[f] = load_picture(f, size)
+        except ValueError as e:
+            errors[f] = str(e)
+    return pictures, errors
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #b1b96d2f
 class Predictor:
     """A trained network that names pictures. model: logits of normalised batches; classes: their names; size:
     in px; mean, std: the normalisation."""
@@ -52,52 +70,36 @@ class Predictor:
             yield from self._batch(files[k : k + bs])
 
     def _batch(self, files: list[str]) -> list[Prediction]:
-        pictures, errors = {}, {}
-        for f in files:
-            try:
-                pictures[f] = load_picture(f, self.size)
-            except ValueError as e:
-                errors[f] = str(e)
+        pictures, errors = _opened(files, self.size)
+        said = {f: Prediction(f, error=error) for f, error in errors.items()}
         if pictures:
             xb = centre(list(pictures.values()), self.size, self.mean, self.std)
             self.model.eval()
             with torch.inference_mode(), autocast(self.device, self.precision):
                 probs = self.model(to_device(xb, self.device)).float().softmax(1).cpu()
-            rows = dict(zip(pictures, probs.tolist()))
-        return [Prediction(f, error=errors[f]) if f in errors else self._named(f, rows[f]) for f in files]
+            said |= {f: _named(f, row, self.classes) for f, row in zip(pictures, probs.tolist())}
+        return [said[f] for f in files]
 
-    def _named(self, file: str, probs: list[float]) -> Prediction:
-        best = max(range(len(probs)), key=probs.__getitem__)
-        return Prediction(file, self.classes[best], probs[best], dict(zip(self.classes, probs)))
-
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #e41e2e89
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #cfa3c10c
 def save_model(folder: str | os.PathLike, predictor: Predictor, **more) -> Path:
     """Write `model.safetensors` and `model.json` (classes, size, normalisation, arch, and `more`) into
     `folder`, each whole or not at all. Returns the folder."""
     folder, model = Path(folder), predictor.model
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     write_whole(folder / "model.safetensors", save(tensors))
-    return write_whole(
-        folder / "model.json",
-        {
-            "format": 1,
-            "arch": getattr(model, "arch", None),
-            "classes": list(predictor.classes),
-            "size": predictor.size,
-            "mean": list(predictor.mean),
-            "std": list(predictor.std),
-            **more,
-        },
-    ).parent
+    info = {
+        "format": 1,
+        "arch": getattr(model, "arch", None),
+        "classes": list(predictor.classes),
+        "size": predictor.size,
+        "mean": list(predictor.mean),
+        "std": list(predictor.std),
+    }
+    return write_whole(folder / "model.json", info | more).parent
 
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #d1977a47
-def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device="cpu") -> Predictor:
-    """The `Predictor` that `save_model` wrote. model: the module to fill, needed only if it was not built by
-    name.
-
-    ValueError or FileNotFoundError, with the reason, for a folder that holds no model.
-    """
-    folder = Path(folder)
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #921b2522
+def _read_model(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    "What `model.json` says, and the tensors. FileNotFoundError, or ValueError where they cannot be read."
     if not (folder / "model.json").is_file() or not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(
             f"{folder} holds no model: model.json and model.safetensors are needed, "
@@ -105,11 +107,22 @@ def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device
         )
     try:
         info = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        arch, classes, size = info["arch"], info["classes"], info["size"]
+        info = {key: info[key] for key in ("arch", "classes", "size", "mean", "std")}
         with safe_open(folder / "model.safetensors", "pt") as f:
-            state = {k: f.get_tensor(k) for k in f.keys()}
+            return info, {k: f.get_tensor(k) for k in f.keys()}
     except Exception as e:
         raise ValueError(f"{folder} holds no model that can be read ({type(e).__name__}: {e})") from e
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #ffa84c68
+def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device="cpu") -> Predictor:
+    """The `Predictor` that `save_model` wrote. model: the module to fill, needed only if it was not built by
+    name.
+
+    ValueError or FileNotFoundError, with the reason, for a folder that holds no model.
+    """
+    folder = Path(folder)
+    info, state = _read_model(folder)
+    arch, classes = info["arch"], info["classes"]
     if model is None:
         if arch is None:
             raise ValueError(f"{folder} was saved from a module of your own: pass it as model=")
@@ -120,4 +133,4 @@ def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device
         raise ValueError(
             f"{folder}: the weights do not fit {arch or type(model).__name__} ({str(e).splitlines()[0]})"
         ) from e
-    return Predictor(model.to(device).eval(), classes, size, info["mean"], info["std"], device)
+    return Predictor(model.to(device).eval(), classes, info["size"], info["mean"], info["std"], device)

@@ -6,7 +6,7 @@ wrong. It needs nothing but itself: no network, no script."""
 # %% auto #0
 __all__ = ['NEXT_ARCHS', 'augmented', 'next_archs', 'write_report']
 
-# %% ../nbs/api/6_recipe/01_report.ipynb #4ceddd1e
+# %% ../nbs/api/6_recipe/01_report.ipynb #49b6b620
 import base64
 import io
 import os
@@ -14,15 +14,17 @@ from importlib.resources import files
 from pathlib import Path
 
 from .basics import write_whole
-from .evaluate import confusion_matrix, most_wrong
-from .images.augment import draw_transforms
+from .evaluate import Answers, confusion_matrix, most_wrong
+from .images.augment import Plan, plan
 from .images.data import ImageData
 from .images.decode import load_picture
 from .images.render import render
 from .plot import plot_confusion, plot_history, plot_layer_lrs, plot_lr_find, plot_pictures
 from .recipe import FiveSteps
+from .train.history import History
+from .train.suggest import LRFind
 
-# %% ../nbs/api/6_recipe/01_report.ipynb #55521a67
+# %% ../nbs/api/6_recipe/01_report.ipynb #270fbadd
 def _png(draw, width: float, height: float, **subplots) -> str:
     "What `draw(axes)` draws, as a PNG in base64."
     from matplotlib.figure import Figure
@@ -33,50 +35,27 @@ def _png(draw, width: float, height: float, **subplots) -> str:
     figure.savefig(out, format="png")
     return base64.b64encode(out.getvalue()).decode()
 
-# %% ../nbs/api/6_recipe/01_report.ipynb #4b2ecfc9
-def _step_figures(five: FiveSteps) -> dict[int, list[tuple[str, str]]]:
-    "The (caption, PNG) figures of each step that has any."
-    figures: dict[int, list] = {}
-    for step in five.steps:
-        figures[step.number] = [
-            (
-                "Loss against the learning rate, raised at every batch.",
-                _png(lambda ax, f=f: plot_lr_find(f, ax), 6.4, 3.2),
-            )
-            for f in step.found
-        ]
-        figures[step.number] += [
-            (
-                f"Losses, {five.learner.metric} and learning rates at {h.size} px; dotted lines are "
-                "the ends of cycles.",
-                _png(
-                    lambda axes, h=h: plot_history(h, axes),
-                    6.4,
-                    5.4,
-                    nrows=3,
-                    sharex=True,
-                    height_ratios=[3, 2, 2],
-                ),
-            )
-            for h in step.histories
-        ]
-    if five.lrs:
-        groups = five.learner.groups
-        figures.setdefault(4, []).append(
-            (
-                "The learning rate of each layer group at the top of a cycle.",
-                _png(
-                    lambda ax: plot_layer_lrs(
-                        [g.name for g in groups], list(five.lrs), [g.n_params for g in groups], ax
-                    ),
-                    6.4,
-                    2.6,
-                ),
-            )
-        )
-    return figures
+# %% ../nbs/api/6_recipe/01_report.ipynb #1e812d7b
+def _sweep_figure(found: LRFind) -> tuple[str, str]:
+    png = _png(lambda ax: plot_lr_find(found, ax), 6.4, 3.2)
+    return "Loss against the learning rate, raised at every batch.", png
 
-# %% ../nbs/api/6_recipe/01_report.ipynb #ee6ff238
+# %% ../nbs/api/6_recipe/01_report.ipynb #d9592a55
+def _history_figure(history: History, metric: str) -> tuple[str, str]:
+    caption = (
+        f"Losses, {metric} and learning rates at {history.size} px; dotted lines are the ends of cycles."
+    )
+    layout = {"nrows": 3, "sharex": True, "height_ratios": [3, 2, 2]}
+    return caption, _png(lambda axes: plot_history(history, axes), 6.4, 5.4, **layout)
+
+# %% ../nbs/api/6_recipe/01_report.ipynb #47a78536
+def _lrs_figure(five: FiveSteps) -> tuple[str, str]:
+    groups, lrs = five.learner.groups, list(five.lrs)
+    names, counts = [g.name for g in groups], [g.n_params for g in groups]
+    png = _png(lambda ax: plot_layer_lrs(names, lrs, counts, ax), 6.4, 2.6)
+    return "The learning rate of each layer group at the top of a cycle.", png
+
+# %% ../nbs/api/6_recipe/01_report.ipynb #c5a89679
 def augmented(data: ImageData, n_pictures: int = 2, n_each: int = 6, seed: int = 0) -> list:
     "`n_pictures` training pictures, `n_each` times as training sees them: arrays [size, size, 3] in 0..1."
     import numpy as np
@@ -84,50 +63,63 @@ def augmented(data: ImageData, n_pictures: int = 2, n_each: int = 6, seed: int =
     items = data.items("train")
     chosen = [items[k * len(items) // n_pictures] for k in range(n_pictures)]
     pictures = [load_picture(i.path, data.size * 8 // 7) for i in chosen for _ in range(n_each)]
-    drawn = draw_transforms(len(pictures), data.augment, np.random.default_rng(seed))
+    drawn: Plan = plan(len(pictures), data.augment, np.random.default_rng(seed))
     batch = render(pictures, drawn, data.size)
     return list(batch.clamp(0, 1).permute(0, 2, 3, 1).numpy())
 
-# %% ../nbs/api/6_recipe/01_report.ipynb #d49d4296
-def _result_figures(five: FiveSteps) -> list[tuple[str, str]]:
-    "What the best network takes for what, and the pictures it is most wrong about."
-    learn, classes = five.learner, five.learner.data.classes
-    answers = learn.answers()
-    matrix = confusion_matrix(answers, len(classes)).tolist()
-    side = min(9, max(3.4, 1.4 + 0.5 * len(classes)))
-    figures = [
-        (
-            "Rows: what the pictures show. Columns: what the network says.",
-            _png(lambda ax: plot_confusion(matrix, list(classes), ax), side + 0.4, side),
-        )
-    ]
-    worst = most_wrong(answers, 8)
-    if worst:
-        items = learn.data.items("valid")
-        titles = [
-            f"{classes[answers.labels[k]]}\nsaid {classes[answers.predicted[k]]} {answers.probs[k].max():.0%}"
-            for k in worst
-        ]
-        pictures = [load_picture(items[k].path, 160) for k in worst]
-        n_cols = min(4, len(worst))
-        rows = -(-len(worst) // n_cols)
-        figures.append(
-            (
-                "The validation pictures it is most wrong about. Look at each: a wrong label, or a "
-                "hard picture?",
-                _png(
-                    lambda axes: plot_pictures(pictures, titles, n_cols, axes=axes),
-                    1.7 * n_cols,
-                    2.1 * rows,
-                    nrows=rows,
-                    ncols=n_cols,
-                    squeeze=False,
-                ),
-            )
-        )
+# %% ../nbs/api/6_recipe/01_report.ipynb #49e244c9
+def _augment_figure(data: ImageData) -> tuple[str, str]:
+    draw = lambda axes: plot_pictures(augmented(data), n_cols=6, axes=axes)
+    png = _png(draw, 6.6, 2.3, nrows=2, ncols=6, squeeze=False)
+    return "Two training pictures, six times each, as training sees them.", png
+
+# %% ../nbs/api/6_recipe/01_report.ipynb #32e7a20e
+def _step_figures(five: FiveSteps) -> dict[int, list[tuple[str, str]]]:
+    "The (caption, PNG) figures of each step that has any."
+    figures: dict[int, list] = {}
+    for step in five.steps:
+        figures[step.number] = [_sweep_figure(f) for f in step.found]
+        figures[step.number] += [_history_figure(h, five.learner.metric) for h in step.histories]
+    if five.lrs:
+        figures.setdefault(4, []).append(_lrs_figure(five))
+    figures.setdefault(2, []).append(_augment_figure(five.learner.data))
     return figures
 
-# %% ../nbs/api/6_recipe/01_report.ipynb #c01da3aa
+# %% ../nbs/api/6_recipe/01_report.ipynb #6a0dfc95
+def _confusion_figure(answers: Answers, classes: tuple[str, ...]) -> tuple[str, str]:
+    matrix = confusion_matrix(answers, len(classes)).tolist()
+    side = min(9, max(3.4, 1.4 + 0.5 * len(classes)))
+    png = _png(lambda ax: plot_confusion(matrix, list(classes), ax), side + 0.4, side)
+    return "Rows: what the pictures show. Columns: what the network says.", png
+
+# %% ../nbs/api/6_recipe/01_report.ipynb #74c746ed
+def _worst_figure(learn, answers: Answers, worst: list[int]) -> tuple[str, str]:
+    "The validation pictures at the positions `worst`, with what they are and what was said."
+    classes, items = learn.data.classes, learn.data.items("valid")
+    titles = [
+        f"{classes[answers.labels[k]]}\nsaid {classes[answers.predicted[k]]} {answers.probs[k].max():.0%}"
+        for k in worst
+    ]
+    pictures = [load_picture(items[k].path, 160) for k in worst]
+    n_cols = min(4, len(worst))
+    n_rows = -(-len(worst) // n_cols)
+    draw = lambda axes: plot_pictures(pictures, titles, n_cols, axes=axes)
+    png = _png(draw, 1.7 * n_cols, 2.1 * n_rows, nrows=n_rows, ncols=n_cols, squeeze=False)
+    caption = (
+        "The validation pictures it is most wrong about. Look at each: a wrong label, or a hard picture?"
+    )
+    return caption, png
+
+# %% ../nbs/api/6_recipe/01_report.ipynb #632a4cef
+def _result_figures(five: FiveSteps) -> list[tuple[str, str]]:
+    "What the best network takes for what, and the pictures it is most wrong about."
+    learn = five.learner
+    answers = learn.answers()
+    worst = most_wrong(answers, 8)
+    figures = [_confusion_figure(answers, learn.data.classes)]
+    return figures + ([_worst_figure(learn, answers, worst)] if worst else [])
+
+# %% ../nbs/api/6_recipe/01_report.ipynb #b4cea36f
 NEXT_ARCHS = ("resnet34", "resnext50_32x4d")
 
 
@@ -136,42 +128,31 @@ def next_archs(learn) -> tuple[str, ...]:
     arch = getattr(learn.model, "arch", "")
     return NEXT_ARCHS[NEXT_ARCHS.index(arch) + 1 :] if arch in NEXT_ARCHS else NEXT_ARCHS
 
-# %% ../nbs/api/6_recipe/01_report.ipynb #5c2ebd97
+# %% ../nbs/api/6_recipe/01_report.ipynb #60565db7
+def _values(five: FiveSteps, title: str | None) -> dict:
+    "What the template names."
+    learn, report = five.learner, five.learner.data.report
+    return {
+        "title": title or f"{Path(report.root).name}: five steps to an image classifier",
+        "five": five,
+        "learn": learn,
+        "figures": _step_figures(five),
+        "metric": learn.metric,
+        "score": f"{five.score:.2%}" if learn.metric == "accuracy" else f"{five.score:.4f}",
+        "minutes": f"{five.seconds / 60:.1f}",
+        "report": report,
+        "train": report.counts("train"),
+        "valid": report.counts("valid"),
+        "results": _result_figures(five),
+        "arch": getattr(learn.model, "arch", type(learn.model).__name__),
+        "next_archs": next_archs(learn),
+    }
+
+# %% ../nbs/api/6_recipe/01_report.ipynb #65c49aca
 def write_report(five: FiveSteps, path: str | os.PathLike, title: str | None = None) -> Path:
     """Write the page of a `five_steps` run to `path`: one self-contained HTML file, whole or not at all."""
     from jinja2 import Environment
 
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (files("lessonkit") / "static" / "report.html").read_text(encoding="utf-8")
-    )
-    learn, data = five.learner, five.learner.data
-    augment = (
-        "Two training pictures, six times each, as training sees them.",
-        _png(
-            lambda axes: plot_pictures(augmented(data), n_cols=6, axes=axes),
-            6.6,
-            2.3,
-            nrows=2,
-            ncols=6,
-            squeeze=False,
-        ),
-    )
-    figures = _step_figures(five)
-    figures.setdefault(2, []).append(augment)
-    report = data.report
-    page = template.render(
-        title=title or f"{Path(report.root).name}: five steps to an image classifier",
-        five=five,
-        learn=learn,
-        figures=figures,
-        metric=learn.metric,
-        score=f"{five.score:.2%}" if learn.metric == "accuracy" else f"{five.score:.4f}",
-        minutes=f"{five.seconds / 60:.1f}",
-        report=report,
-        train=report.counts("train"),
-        valid=report.counts("valid"),
-        results=_result_figures(five),
-        arch=getattr(learn.model, "arch", type(learn.model).__name__),
-        next_archs=next_archs(learn),
-    )
-    return write_whole(path, page)
+    source = (files("lessonkit") / "static" / "report.html").read_text(encoding="utf-8")
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    return write_whole(path, template.render(**_values(five, title)))

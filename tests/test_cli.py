@@ -20,6 +20,7 @@ from lessonkit.samples.write import write_samples
 
 COMMAND = str(Path(sys.executable).with_name("lessonkit"))
 FAST = ["--size", "32", "--bs", "8", "--epochs", "2", "--head-epochs", "1"]
+FROM_NOTHING = ["--arch", "resnet10", "--weights", "none"]
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +31,7 @@ def run(tmp_path_factory):
         paint(root / "colours" / "red <1>" / f"{k:02}.png", (150, 20, 20), k)
         paint(root / "colours" / "blue" / f"{k:02}.jpg", (20, 20, 150), 100 + k)
     (root / "colours" / "blue" / "bad.jpg").write_bytes(b"no")
-    done = lessonkit(
-        "train", root / "colours", "--arch", "resnet10", "--weights", "none", *FAST, "--out", root / "run"
-    )
+    done = lessonkit("train", root / "colours", *FROM_NOTHING, *FAST, "--out", root / "run")
     assert done.returncode == 0, done.stderr
     return root / "colours", root / "run", done
 
@@ -90,92 +89,46 @@ def test_predict_prints_a_table_and_names_what_it_cannot_use(run, capsys):
 
 def test_a_run_can_be_repeated_to_the_bit(run, tmp_path):
     folder, model, done = run
-    again = lessonkit(
-        "train", folder, "--arch", "resnet10", "--weights", "none", *FAST, "--out", tmp_path / "run"
-    )
+    again = lessonkit("train", folder, *FROM_NOTHING, *FAST, "--out", tmp_path / "run")
     assert again.stdout.split()[-1] == done.stdout.split()[-1]
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("arch", ["resnet34", "resnext50_32x4d"])
-def test_the_large_networks_go_through_all_five_steps(arch, tmp_path, capsys):
+@pytest.fixture(params=["resnet34", "resnext50_32x4d"])
+def large_run(request, tmp_path, capsys):
+    "A finished run of a large network, from weights of a file: its name, its folder, and what was printed."
     torch.manual_seed(0)
-    state = models.get_model(arch, weights=None).state_dict()
-    torch.save(state, tmp_path / "w.pth")
+    torch.save(models.get_model(request.param, weights=None).state_dict(), tmp_path / "w.pth")
     for k in range(8):
-        (
-            paint(tmp_path / "p" / "red" / f"{k}.png", (150, 20, 20), k),
-            paint(tmp_path / "p" / "blue" / f"{k}.png", (20, 20, 150), 50 + k),
-        )
-    assert (
-        main(
-            [
-                "train",
-                str(tmp_path / "p"),
-                "--arch",
-                arch,
-                "--weights",
-                str(tmp_path / "w.pth"),
-                "--size",
-                "32,40",
-                "--bs",
-                "8",
-                "--epochs",
-                "2",
-                "--cycle-len",
-                "1",
-                "--head-epochs",
-                "1",
-                "--similarity",
-                "different",
-                "--out",
-                str(tmp_path / "run"),
-            ]
-        )
-        == 0
-    )
-    out = capsys.readouterr().out
+        paint(tmp_path / "p" / "red" / f"{k}.png", (150, 20, 20), k)
+        paint(tmp_path / "p" / "blue" / f"{k}.png", (20, 20, 150), 50 + k)
+    paths = ["--weights", str(tmp_path / "w.pth"), "--out", str(tmp_path / "run")]
+    sizes = ["--size", "32,40", "--bs", "8", "--epochs", "2", "--cycle-len", "1", "--head-epochs", "1"]
+    words = ["train", str(tmp_path / "p"), "--arch", request.param, *paths, *sizes]
+    assert main([*words, "--similarity", "different"]) == 0
+    return request.param, tmp_path / "run", capsys.readouterr().out
+
+
+def test_the_large_networks_go_through_all_five_steps(large_run):
+    arch, run, out = large_run
     assert "in 3 layer groups" in out and "a factor of 10 from group to group" in out and "40 px" in out
-    info = json.loads((tmp_path / "run" / "model.json").read_text())
+    info = json.loads((run / "model.json").read_text())
     assert info["mean"] == [0.485, 0.456, 0.406] and info["arch"] == arch
-    step = json.loads((tmp_path / "run" / "history.json").read_text())["steps"]
-    assert [len(h["lrs"][0]) for s in step for h in s["histories"]] == [
-        1,
-        3,
-        3,
-    ]  # the head alone, then three groups
+    step = json.loads((run / "history.json").read_text())["steps"]
+    n_groups = [len(h["lrs"][0]) for s in step for h in s["histories"]]
+    assert n_groups == [1, 3, 3]  # the head alone, then three groups
     lrs = step[4]["histories"][0]["lrs"][0]
     assert lrs[1] / lrs[0] == pytest.approx(10) and lrs[2] / lrs[1] == pytest.approx(10)
 
 
 def test_find_lr_prints_every_rule_and_writes_the_curve(run, tmp_path, capsys):
-    folder = run[0]
+    words = ["find-lr", str(run[0]), *FROM_NOTHING, "--size", "32", "--bs", "8", "--unfrozen"]
     for name in ("lr.png", "lr.json"):
-        assert (
-            main(
-                [
-                    "find-lr",
-                    str(folder),
-                    "--arch",
-                    "resnet10",
-                    "--weights",
-                    "none",
-                    "--size",
-                    "32",
-                    "--bs",
-                    "8",
-                    "--unfrozen",
-                    "--out",
-                    str(tmp_path / name),
-                ]
-            )
-            == 0
-        )
+        assert main([*words, "--out", str(tmp_path / name)]) == 0
     out = capsys.readouterr().out
     assert re.fullmatch(r"lr [\d.e-]+", out.splitlines()[-1]) and "steepest" in out
-    assert (tmp_path / "lr.png").read_bytes()[:4] == b"\x89PNG" and "lrs" in json.loads(
-        (tmp_path / "lr.json").read_text()
-    )
+    assert (tmp_path / "lr.png").read_bytes()[:4] == b"\x89PNG"
+    assert "lrs" in json.loads((tmp_path / "lr.json").read_text())
 
 
 def test_check_reports_and_its_exit_code_tells(run, tmp_path, capsys):
@@ -237,28 +190,19 @@ def test_help_is_worth_reading():
 
 
 def test_ctrl_c_keeps_what_was_learnt(run, tmp_path):
-    process = subprocess.Popen(
-        [
-            COMMAND,
-            "train",
-            str(run[0]),
-            "--arch",
-            "resnet10",
-            "--weights",
-            "none",
-            *FAST[:4],
-            "--epochs",
-            "500",
-            "--out",
-            str(tmp_path / "run"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    seen = ""
+    words = [
+        "train",
+        str(run[0]),
+        *FROM_NOTHING,
+        *FAST[:4],
+        "--epochs",
+        "500",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([COMMAND, *words], **pipes)
     for line in process.stdout:
-        seen += line
         if line.startswith("5. "):
             break
     time.sleep(2)

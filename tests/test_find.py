@@ -400,7 +400,7 @@ def test_an_interrupt_returns_the_curve_once_it_says_something():
 
 
 def fit(model, opt, loader, n=12):
-    from lessonkit.nets.classifier import train_mode
+    from lessonkit.nets.groups import train_mode
 
     losses = []
     train_mode(model)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lessonkit.nets.classifier import build_model, freeze_to, layer_groups
+from lessonkit.nets.classifier import build_model
+from lessonkit.nets.groups import freeze_to, layer_groups
 from lessonkit.train.optim import make_opt, param_groups, spread_lrs
 
 

@@ -6,7 +6,7 @@ falls most steeply."""
 # %% auto #0
 __all__ = ['lr_find']
 
-# %% ../../nbs/api/5_train/10_find.ipynb #66501d14
+# %% ../../nbs/api/5_train/10_find.ipynb #84ed22e3
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ from torch import nn
 
 from ..basics import check_number, progress_bar
 from ..device import to_device
-from ..nets.classifier import train_mode
+from ..nets.groups import train_mode
 from .optim import make_opt
 from .restore import no_trace
 from .rules import WARMUP, default_smooth

@@ -6,7 +6,7 @@ be stopped, resumed to the bit, and that keep their best weights."""
 # %% auto #0
 __all__ = ['cpu_precision', 'Learner']
 
-# %% ../../nbs/api/5_train/15_learner.ipynb #d2f5e416
+# %% ../../nbs/api/5_train/15_learner.ipynb #73e0ae31
 import math
 import os
 import threading
@@ -23,10 +23,12 @@ from ..device import native_bf16, pick_device, pick_precision
 from ..evaluate import Answers, accuracy, average_answers, evaluate, get_answers
 from ..images.augment import get_preset
 from ..images.data import Batches, ImageData
-from ..nets.bodies import DEFAULT_ARCH, is_pretrained
-from ..nets.classifier import Classifier, build_model, check_size, layer_groups
-from ..nets.classifier import freeze_to as freeze_groups
-from ..nets.classifier import unfreeze as unfreeze_groups
+from ..nets.bodies import DEFAULT_ARCH
+from ..nets.classifier import Classifier, build_model, check_size
+from ..nets.groups import freeze_to as freeze_groups
+from ..nets.groups import layer_groups
+from ..nets.groups import unfreeze as unfreeze_groups
+from ..nets.weights import is_pretrained
 from ..predict import Prediction, Predictor, save_model
 from .features import FeatureBatches
 from .find import lr_find

@@ -19,8 +19,8 @@ from fastcore.basics import patch
 from torch import nn
 
 from ..device import autocast, to_device
-from ..nets.answer import answer_batch, full
-from ..nets.classifier import train_mode
+from ..nets.forward import forward_batch, upcast
+from ..nets.groups import train_mode
 
 # %% ../../nbs/api/5_train/04_update.ipynb #e590f86b
 def one_number(loss) -> torch.Tensor:
@@ -29,7 +29,7 @@ def one_number(loss) -> torch.Tensor:
         tensor = isinstance(loss, torch.Tensor)
         what = f"of shape {tuple(loss.shape)}" if tensor else f"of type {type(loss).__name__}"
         raise ValueError(f'the loss is {what}: one number is needed, for example with reduction="mean"')
-    return full(loss.reshape(()))
+    return upcast(loss.reshape(()))
 
 # %% ../../nbs/api/5_train/04_update.ipynb #274dece2
 def _own_loss(model, batch):
@@ -54,7 +54,7 @@ def loss_with(loss_fn: Callable | None) -> Callable:
     "`batch_loss(model, batch)` for batches of the common shapes; None: the model returns its loss itself."
     if loss_fn is None:
         return _own_loss
-    return lambda model, batch: loss_fn(*answer_batch(model, batch))
+    return lambda model, batch: loss_fn(*forward_batch(model, batch))
 
 # %% ../../nbs/api/5_train/04_update.ipynb #b58e70ba
 def endless(train_dl: Iterable) -> Iterator:
