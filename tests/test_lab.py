@@ -321,7 +321,7 @@ def test_stop_and_pause_while_the_cell_runs(lab, browser, start, kernel):
 
 
 def test_a_kernel_that_hears_nothing_is_interrupted(lab, browser, start):
-    deaf = start + "\nimport lessonkit.monitor as m\nm.hear_at_once = lambda widget: None"
+    deaf = start + "\nimport lessonkit.widgets.monitor as m\nm.keep_comm_on_subshell = lambda widget: None"
     nb = lab.open(
         browser,
         [

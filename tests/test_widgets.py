@@ -37,7 +37,7 @@ from lessonkit.widgets import (
     TrainMonitor,
 )
 from lessonkit.widgets.base import read_esm, read_static
-from lessonkit.widgets.monitor import picture_of
+from lessonkit.widgets.replay import run_state
 
 ROOT = Path(__file__).parents[1]
 JS, STATIC = ROOT / "tests" / "js", ROOT / "lessonkit" / "widgets"
@@ -514,7 +514,7 @@ def test_long_runs_travel_in_few_points():
     n = history.schedule.n_steps
     history.losses = np.random.default_rng(0).normal(1, 0.1, n).tolist()
     history.lrs = [[f / 9, f / 3, f] for f in map(history.schedule.factor, range(n))]
-    run = picture_of(history, ["a", "b", "c"], 300)
+    run = run_state(history, ["a", "b", "c"], 300)
     assert len(run["losses"]) == 300 and len(json.dumps(run)) < 40_000
     parts = np.array_split(np.array(history.losses), 300)
     np.testing.assert_allclose(run["losses"], [p.mean() for p in parts], rtol=0.02)
@@ -524,7 +524,7 @@ def test_long_runs_travel_in_few_points():
         for k, step in enumerate(run["lr_steps"])
     )
     history.losses[5] = math.nan
-    assert picture_of(history)["losses"][0] is None
+    assert run_state(history)["losses"][0] is None
 
 
 def test_a_recorded_run_replays(learn, tmp_path):
