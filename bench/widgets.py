@@ -7,6 +7,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 from .common import ROOT, Row, Skip, met, result
@@ -119,9 +120,48 @@ def median_row(case: str, name: str, times: list[float], target: str = "") -> Ro
     )
 
 
-def run(options) -> dict:
-    """Seconds from a key press to the redrawn curve of 600 points, beside `interact`; then a monitored epoch
-    against a plain one."""
+NAMES = ("LRPicker", "interact + matplotlib")
+
+
+def key_rows(lab, browser, options, busy: bool) -> tuple[list[Row], dict[str, str]]:
+    "From a key to the curve, ours and the peer; and why the peer is skipped, where it gives no answer."
+    case, n = f"key to curve, {'a cell trains' if busy else 'kernel at rest'}", 5 if options.quick else 40
+    if options.case not in case:
+        return [], {}
+    ours, peer = (latencies(lab, browser, name, busy, n, options.threads or 1) for name in NAMES)
+    row = median_row(case, NAMES[0], ours, "<= 0.02")
+    if not peer:
+        return [row], {f"{case}: {NAMES[1]}": "no answer within 3 s: its callback waits for the cell to end"}
+    seconds, goal = statistics.median(peer), ">= 20"
+    ratio = seconds / row.seconds
+    ratios = dict(ratio=ratio, low=ratio, high=ratio, reference=NAMES[0], target=goal, met=met(ratio, goal))
+    return [row, Row(case, NAMES[1], "a key press", seconds, rounds=len(peer), **ratios)], {}
+
+
+def monitored(lab, browser, options) -> list[Row]:
+    "An epoch of resnet18 at 64 px with a monitor in the page, and without."
+    rounds, case = options.rounds or (1 if options.quick else 7), "monitored fit, resnet18 64 px"
+    start = START.format(root=str(ROOT), threads=options.threads or 1)
+    nb = lab.open(browser, [start, COST.format(quick=options.quick, rounds=rounds)], "cost.ipynb")
+    try:
+        nb.run(0), nb.run(1, timeout=1200)
+        watched, plain, steps = json.loads(nb.text(1).strip().splitlines()[-1])
+    finally:
+        nb.close()
+    ratios = sorted(a / b for a, b in zip(watched, plain))
+    ratio, goal = statistics.median(ratios), "<= 1.03"
+    kept = dict(
+        ratio=ratio, low=ratios[0], high=ratios[-1], reference="no monitor", target=goal, met=met(ratio, goal)
+    )
+    return [
+        Row(case, "no monitor", "a step", statistics.median(plain) / steps, rounds=rounds),
+        Row(case, "TrainMonitor", "a step", statistics.median(watched) / steps, rounds=rounds, **kept),
+    ]
+
+
+@contextmanager
+def lab_and_browser():
+    "A JupyterLab in an empty folder, and a browser. Skip: one of them is not here."
     if not os.path.exists(CHROMIUM):
         raise Skip("needs Debian's chromium")
     try:
@@ -132,82 +172,23 @@ def run(options) -> dict:
     from conftest import ARGS
     from lab import Lab
 
-    rows, skipped, threads = [], {}, options.threads or 1
-    n = 5 if options.quick else 40
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
         lab, browser = Lab(Path(folder)), playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         try:
-            for busy in (False, True):
-                case, found = f"key to curve, {'a cell trains' if busy else 'kernel at rest'}", {}
-                if options.case not in case:
-                    continue
-                for name in ("LRPicker", "interact + matplotlib"):
-                    found[name] = latencies(lab, browser, name, busy, n, threads)
-                rows.append(median_row(case, "LRPicker", found["LRPicker"], "<= 0.02"))
-                peer = found["interact + matplotlib"]
-                if not peer:
-                    skipped[f"{case}: interact + matplotlib"] = (
-                        "no answer within 3 s: its callback waits for the cell to end"
-                    )
-                    continue
-                ratio = statistics.median(peer) / rows[-1].seconds
-                rows.append(
-                    Row(
-                        case,
-                        "interact + matplotlib",
-                        "a key press",
-                        statistics.median(peer),
-                        ratio,
-                        ratio,
-                        ratio,
-                        "LRPicker",
-                        len(peer),
-                        ">= 20",
-                        met(ratio, ">= 20"),
-                    )
-                )
-            if options.case in "monitored fit":
-                rows += monitored(lab, browser, options, threads)
+            yield lab, browser
         finally:
             browser.close()
             lab.close()
+
+
+def run(options) -> dict:
+    """Seconds from a key press to the redrawn curve of 600 points, beside `interact`; then a monitored epoch
+    against a plain one."""
+    rows, skipped = [], {}
+    with lab_and_browser() as (lab, browser):
+        for busy in (False, True):
+            more, why = key_rows(lab, browser, options, busy)
+            rows, skipped = rows + more, skipped | why
+        if options.case in "monitored fit":
+            rows += monitored(lab, browser, options)
     return result(rows, skipped)
-
-
-def monitored(lab, browser, options, threads: int) -> list[Row]:
-    "An epoch of resnet18 at 64 px with a monitor in the page, and without."
-    rounds = options.rounds or (1 if options.quick else 7)
-    nb = lab.open(
-        browser,
-        [START.format(root=str(ROOT), threads=threads), COST.format(quick=options.quick, rounds=rounds)],
-        "cost.ipynb",
-    )
-    try:
-        nb.run(0), nb.run(1, timeout=1200)
-        watched, plain, steps = json.loads(nb.text(1).strip().splitlines()[-1])
-    finally:
-        nb.close()
-    ratios = sorted(a / b for a, b in zip(watched, plain))
-    ratio = statistics.median(ratios)
-    return [
-        Row(
-            "monitored fit, resnet18 64 px",
-            "no monitor",
-            "a step",
-            statistics.median(plain) / steps,
-            rounds=rounds,
-        ),
-        Row(
-            "monitored fit, resnet18 64 px",
-            "TrainMonitor",
-            "a step",
-            statistics.median(watched) / steps,
-            ratio,
-            ratios[0],
-            ratios[-1],
-            "no monitor",
-            rounds,
-            "<= 1.03",
-            met(ratio, "<= 1.03"),
-        ),
-    ]

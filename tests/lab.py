@@ -17,6 +17,42 @@ NOTEBOOK = (
 )
 
 
+FOLDERS = {  # where this JupyterLab keeps its own things, in its root
+    "JUPYTERLAB_SETTINGS_DIR": "settings",
+    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    "JUPYTER_CONFIG_DIR": "config",
+    "JUPYTER_PATH": "share",
+    "IPYTHONDIR": "ipython",
+}
+
+
+def free_port() -> int:
+    "A port that nobody listens to now."
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def write_kernel(root: Path, name: str, folder: Path) -> None:
+    "A kernel that prefers the packages in `folder`."
+    spec = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": name,
+        "language": "python",
+        "env": {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
+    }
+    path = root / "share" / "kernels" / name / "kernel.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(spec))
+
+
+def write_settings(root: Path) -> None:
+    "No news and no updates, which would ask the network."
+    path = root / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+
+
 class Lab:
     """A JupyterLab server of its own in `root`: `open` gives a page with a notebook. kernels: further kernels
     by name, each with the folder whose packages it prefers; command: what Python runs to start it, None for
@@ -29,63 +65,50 @@ class Lab:
         command: list[str] | None = None,
         env: dict | None = None,
     ):
-        self.root = root
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+        self.root, port = root, free_port()
+        self.url, self.log = f"http://127.0.0.1:{port}", open(root / "lab.log", "w")
         for name, folder in (kernels or {}).items():
-            spec = {
-                "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-                "display_name": name,
-                "language": "python",
-                "env": {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
-            }
-            at = root / "share" / "kernels" / name / "kernel.json"
-            at.parent.mkdir(parents=True, exist_ok=True)
-            at.write_text(json.dumps(spec))
-        quiet = root / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-        quiet.parent.mkdir(parents=True)
-        quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-        own = {
-            "JUPYTERLAB_SETTINGS_DIR": "settings",
-            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-            "JUPYTER_CONFIG_DIR": "config",
-            "JUPYTER_PATH": "share",
-            "IPYTHONDIR": "ipython",
-        }
-        self.url = f"http://127.0.0.1:{port}"
-        self.log = open(root / "lab.log", "w")
-        start = command or [
+            write_kernel(root, name, folder)
+        write_settings(root)
+        plain = [
             "-m",
             "jupyterlab",
             f"--ServerApp.root_dir={root}",
             "--ip=127.0.0.1",
             "--IdentityProvider.token=",
         ]
-        self.server = subprocess.Popen(
-            [
-                sys.executable,
-                *start,
-                "--no-browser",
-                "--allow-root",
-                f"--port={port}",
-                "--ServerApp.port_retries=0",
-                "--LabApp.expose_app_in_browser=True",
-            ],
-            cwd=root,
-            env=os.environ | {k: str(root / v) for k, v in own.items()} | (env or {}),
+        self.server = self._start(command or plain, port, env or {})
+        self._wait()
+        said = re.search(r"\?token=(\w+)", (root / "lab.log").read_text())
+        self.token = said[1] if command and said else ""
+
+    def _start(self, command: list[str], port: int, env: dict) -> subprocess.Popen:
+        "The server's process; what it says goes to its log."
+        options = [
+            "--no-browser",
+            "--allow-root",
+            f"--port={port}",
+            "--ServerApp.port_retries=0",
+            "--LabApp.expose_app_in_browser=True",
+        ]
+        own = {name: str(self.root / folder) for name, folder in FOLDERS.items()}
+        return subprocess.Popen(
+            [sys.executable, *command, *options],
+            cwd=self.root,
+            env=os.environ | own | env,
             stdout=self.log,
             stderr=self.log,
         )
+
+    def _wait(self) -> None:
+        "Until it answers. RuntimeError, with the end of its log, if it does not within a minute."
         for _ in range(300):
             try:
                 urllib.request.urlopen(f"{self.url}/api", timeout=1)
-                said = re.search(r"\?token=(\w+)", (root / "lab.log").read_text())
-                self.token = said[1] if command and said else ""
                 return
             except OSError:
                 time.sleep(0.2)
-        raise RuntimeError(f"JupyterLab did not start: {(root / 'lab.log').read_text()[-2000:]}")
+        raise RuntimeError(f"JupyterLab did not start: {(self.root / 'lab.log').read_text()[-2000:]}")
 
     def close(self):
         self.server.terminate()

@@ -281,66 +281,64 @@ def test_every_control_has_a_name_and_the_focus_can_be_seen(still):
     assert still.page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
+@pytest.fixture
+def training(lab, browser, start):
+    """Opens a notebook whose third cell trains for long, and waits until the monitor in the second one shows
+    it; the notebook is closed in the end."""
+    opened = []
+
+    def open_notebook(name: str, last: str, kernel: str = "python3", before: str = ""):
+        fit = "h = learn.fit(sgdr(2000, 1), lr=1e-3, progress=False)"
+        cells = [start + before, "monitor = TrainMonitor(learn); monitor", fit, last]
+        nb = lab.open(browser, cells, name, kernel)
+        opened.append(nb)
+        nb.run(0), nb.run(1)
+        nb.run(2, wait=False)
+        until(nb, 1, r"update \d\d")
+        return nb
+
+    yield open_notebook
+    for nb in opened:
+        nb.close()
+
+
+def pause_and_go_on(nb):
+    "Nothing moves between the two."
+    button = cell(nb, 1).get_by_role("button", name="go on")
+    cell(nb, 1).get_by_role("button", name="pause").click()
+    button.wait_for()
+    here = cell(nb, 1).locator(".lk-big").inner_text()
+    nb.page.wait_for_timeout(400)
+    assert cell(nb, 1).locator(".lk-big").inner_text() == here
+    button.click()
+    nb.page.wait_for_function(
+        "old => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk-big').innerText !== old", arg=here
+    )
+
+
 @pytest.mark.parametrize("kernel", ["python3", "older"])
-def test_stop_and_pause_while_the_cell_runs(lab, browser, start, kernel):
-    nb = lab.open(
-        browser,
-        [
-            start,
-            "monitor = TrainMonitor(learn); monitor",
-            "h = learn.fit(sgdr(2000, 1), lr=1e-3, progress=False)",
-            "import ipykernel; print(ipykernel.__version__, monitor.heard != '', "
-            "monitor.state, h.stopped, learn.best is not None, len(h.losses))",
-        ],
-        f"stop_{kernel}.ipynb",
-        kernel,
+def test_stop_and_pause_while_the_cell_runs(training, kernel):
+    last = (
+        "import ipykernel; print(ipykernel.__version__, monitor.heard != '', "
+        "monitor.state, h.stopped, learn.best is not None, len(h.losses))"
     )
-    try:
-        nb.run(0), nb.run(1)
-        nb.run(2, wait=False)
-        until(nb, 1, r"update \d\d")
-        cell(nb, 1).get_by_role("button", name="pause").click()
-        cell(nb, 1).get_by_role("button", name="go on").wait_for()
-        here = cell(nb, 1).locator(".lk-big").inner_text()
-        nb.page.wait_for_timeout(400)
-        assert cell(nb, 1).locator(".lk-big").inner_text() == here  # nothing moves
-        cell(nb, 1).get_by_role("button", name="go on").click()
-        nb.page.wait_for_function(
-            "old => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk-big').innerText !== old",
-            arg=here,
-        )
-        cell(nb, 1).get_by_role("button", name="stop").click()
-        nb.wait_done(2, 30)
-        said = nb.value(3)
-        version, heard, state, *_ = said.split()
-        assert (version == OLDER) == (kernel == "older") and (heard, state) == ("True", "stopped")
-        assert "interrupted" in said and "True" in said and int(said.split()[-1]) < 20_000
-        assert not ours(nb.problems)
-    finally:
-        nb.close()
+    nb = training(f"stop_{kernel}.ipynb", last, kernel)
+    pause_and_go_on(nb)
+    cell(nb, 1).get_by_role("button", name="stop").click()
+    nb.wait_done(2, 30)
+    said = nb.value(3)
+    version, heard, state, *_ = said.split()
+    assert (version == OLDER) == (kernel == "older") and (heard, state) == ("True", "stopped")
+    assert "interrupted" in said and "True" in said and int(said.split()[-1]) < 20_000
+    assert not ours(nb.problems)
 
 
-def test_a_kernel_that_hears_nothing_is_interrupted(lab, browser, start):
-    deaf = start + "\nimport lessonkit.monitor as m\nm.hear_at_once = lambda widget: None"
-    nb = lab.open(
-        browser,
-        [
-            deaf,
-            "monitor = TrainMonitor(learn); monitor",
-            "h = learn.fit(sgdr(2000, 1), lr=1e-3, progress=False)",
-            "print(h.stopped, monitor.state)",
-        ],
-        "deaf.ipynb",
-    )
-    try:
-        nb.run(0), nb.run(1)
-        nb.run(2, wait=False)
-        until(nb, 1, r"update \d\d")
-        cell(nb, 1).get_by_role("button", name="stop").click()
-        nb.wait_done(2, 30)
-        assert re.match(r"stopped: interrupted after \d+ updates stopped", nb.value(3))
-    finally:
-        nb.close()
+def test_a_kernel_that_hears_nothing_is_interrupted(training):
+    deaf = "\nimport lessonkit.widgets.monitor as m\nm.keep_comm_on_subshell = lambda widget: None"
+    nb = training("deaf.ipynb", "print(h.stopped, monitor.state)", before=deaf)
+    cell(nb, 1).get_by_role("button", name="stop").click()
+    nb.wait_done(2, 30)
+    assert re.match(r"stopped: interrupted after \d+ updates stopped", nb.value(3))
 
 
 def test_a_reload_in_the_middle_of_a_run_brings_the_curves_back(lab, browser, start):
@@ -366,6 +364,10 @@ def test_a_reload_in_the_middle_of_a_run_brings_the_curves_back(lab, browser, st
         nb.close()
 
 
+TICKS = """() => [...document.querySelectorAll('.jp-Cell')[2].querySelectorAll('svg g:last-child line')]
+    .every(e => Number(e.getAttribute('x1')) > 14 && !e.getAttribute('visibility'))"""
+
+
 def test_others_follow_a_running_fit(lab, browser, start):
     nb = lab.open(
         browser,
@@ -382,11 +384,7 @@ def test_others_follow_a_running_fit(lab, browser, start):
             nb.run(k)
         nb.run(3, wait=False)
         until(nb, 1, r"update \d+ of 1800, lr")
-        nb.page.wait_for_function(
-            "() => [...document.querySelectorAll('.jp-Cell')[2].querySelectorAll('svg "
-            "g:last-child line')].every(e => Number(e.getAttribute('x1')) > 14 && "
-            "!e.getAttribute('visibility'))"
-        )
+        nb.page.wait_for_function(TICKS)
         assert cell(nb, 2).get_by_role("switch").first.is_disabled()
         nb.page.evaluate(f"() => ({NOTEBOOK})().sessionContext.session.kernel.interrupt()")
         nb.wait_done(3, 30)

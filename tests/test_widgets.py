@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -36,10 +37,10 @@ from lessonkit.widgets import (
     TrainMonitor,
 )
 from lessonkit.widgets.base import read_esm, read_static
-from lessonkit.widgets.monitor import picture_of
+from lessonkit.widgets.replay import run_state
 
-JS = Path(__file__).parent / "js"
-STATIC = Path(__file__).parents[1] / "lessonkit" / "widgets"
+ROOT = Path(__file__).parents[1]
+JS, STATIC = ROOT / "tests" / "js", ROOT / "lessonkit" / "widgets"
 FILES = [
     "lr_picker.js",
     "schedule_explorer.js",
@@ -127,7 +128,7 @@ def test_numbers_and_limits_are_pythons():
     lrs = [0.0, 1.0, 0.001, *(10 ** rng.uniform(-9, 2, 300)).tolist()]
     curves = [rng.normal(2, 0.3, 40).tolist() for _ in range(20)]
     shown, limits, spread = node(
-        "const k = await at('kit.js'), p = await at('lr_picker.js'), l = await "
+        "const k = await at('numbers.js'), p = await at('lr_picker.js'), l = await "
         "at('layer_groups.js');return [value[0].map(k.formatLr), "
         "value[1].map(p.lossLimits), [1, 3, 10].map((f) => l.spread(0.01, 4, f))];",
         [lrs, curves],
@@ -153,6 +154,21 @@ def test_one_module_a_widget(name, tmp_path):
         (tmp_path / "one.mjs").write_text(esm)
         done = subprocess.run(["node", "--check", str(tmp_path / "one.mjs")], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_oxlint_has_nothing_to_say():
+    oxlint = Path(sys.executable).with_name("oxlint")
+    command = [oxlint, "--deny-warnings", "-c", ROOT / ".oxlintrc.json", STATIC, JS]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize(
+    "path", [*STATIC.glob("*.js"), *STATIC.glob("*.css"), *JS.glob("*")], ids=lambda p: p.name
+)
+def test_a_line_fits_beside_another(path):
+    long = [k for k, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 110]
+    assert not long, f"{path.name}: lines {long} have more than 110 characters"
 
 
 # what a saved notebook gets
@@ -498,7 +514,7 @@ def test_long_runs_travel_in_few_points():
     n = history.schedule.n_steps
     history.losses = np.random.default_rng(0).normal(1, 0.1, n).tolist()
     history.lrs = [[f / 9, f / 3, f] for f in map(history.schedule.factor, range(n))]
-    run = picture_of(history, ["a", "b", "c"], 300)
+    run = run_state(history, ["a", "b", "c"], 300)
     assert len(run["losses"]) == 300 and len(json.dumps(run)) < 40_000
     parts = np.array_split(np.array(history.losses), 300)
     np.testing.assert_allclose(run["losses"], [p.mean() for p in parts], rtol=0.02)
@@ -508,7 +524,7 @@ def test_long_runs_travel_in_few_points():
         for k, step in enumerate(run["lr_steps"])
     )
     history.losses[5] = math.nan
-    assert picture_of(history)["losses"][0] is None
+    assert run_state(history)["losses"][0] is None
 
 
 def test_a_recorded_run_replays(learn, tmp_path):

@@ -1,8 +1,11 @@
 """Seven widgets for JupyterLab, each a picture and a page of its own, too."""
 from .bet import Bet
-from .controls import LRPicker, LayerGroups, ScheduleExplorer
-from .monitor import Replay, TrainMonitor
+from .explorer import ScheduleExplorer
+from .groups import LayerGroups
+from .monitor import TrainMonitor
+from .picker import LRPicker
 from .preview import AugmentPreview
+from .replay import Replay
 
 __all__ = [
     "AugmentPreview", "Bet", "LRPicker", "LayerGroups", "Replay", "ScheduleExplorer", "TrainMonitor",

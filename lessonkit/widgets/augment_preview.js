@@ -1,8 +1,9 @@
 // AugmentPreview: the same pictures under each preset, strength and size. Would you still label this?
-import { button, choice, h, onChange, perFrame, root, send, slider } from "./kit.js";
+import { button, choice, h, onChange, perFrame, root, row, send, slider } from "./kit.js";
 
 /** The name of a sheet of pictures. */
-export const key = (preset, strength, size, seed) => [preset, preset === "none" ? 1 : strength, size, seed].join("|");
+export const key = (preset, strength, size, seed) =>
+  [preset, preset === "none" ? 1 : strength, size, seed].join("|");
 
 /** The sheet to show where the one asked for is not there: the same preset, the nearest strength. */
 export function nearestSheet(keys, wanted) {
@@ -13,35 +14,67 @@ export function nearestSheet(keys, wanted) {
   return same.sort((a, b) => far(a) - far(b))[0] ?? null;
 }
 
+/** The controls, each with a `show` that sets it to what the model holds. */
+function controls(get, change, signal) {
+  const sizes = get("sizes"), options = get("presets").map((p) => [p, p]);
+  const preset = choice({
+    label: "augmentation", options, value: get("preset"), onchange: (v) => change({ preset: v }), signal,
+  });
+  const strength = slider({
+    label: "strength", min: 0, max: 2, step: 0.25, value: get("strength"), signal,
+    text: (v) => `${v} times`, oninput: (v) => change({ strength: v }),
+  });
+  const size = slider({
+    label: "size", min: 0, max: sizes.length - 1, value: sizes.indexOf(get("size")), signal,
+    text: (k) => `${sizes[k]} px`, oninput: (k) => change({ size: sizes[k] }),
+  });
+  const show = () => {
+    preset.show(get("preset"));
+    strength.show(get("strength"));
+    size.show(sizes.indexOf(get("size")));
+  };
+  return { preset: preset.element, sliders: row(strength.element, size.element), show };
+}
+
+/** Show the sheet that is asked for, or the nearest; grey while the kernel still draws it. */
+function showSheet(sheet, get) {
+  const [preset, strength, size, sheets] = ["preset", "strength", "size", "sheets"].map(get);
+  const wanted = key(preset, strength, size, get("seed")), shown = nearestSheet(Object.keys(sheets), wanted);
+  if (shown && sheet.dataset.key !== shown) {
+    sheet.src = sheets[shown];
+    sheet.dataset.key = shown;
+  }
+  const how = `augmented by ${preset}, strength ${strength}, at ${size} px`;
+  sheet.alt = `Pictures of ${get("labels").join(", ")}: first as they are, below them ${how}`;
+  sheet.style.opacity = shown === wanted || get("page") ? 1 : 0.5;
+}
+
+/** The label of each column. */
+function labelsOf(labels) {
+  const columns = `grid-template-columns:repeat(${labels.length},1fr)`;
+  return h("div", { style: `display:grid;${columns};gap:2px;text-align:center` },
+    ...labels.map((text) => h("span", { class: "lk-soft", text })));
+}
+
 function render({ model, el, signal }) {
-  const get = (name) => model.get(name);
-  const box = root(el, "Augmentation preview"), sheet = h("img", { class: "lk-sheet" }), about = h("div", { class: "lk-soft", role: "status" });
+  const get = (name) => model.get(name), box = root(el, "Augmentation preview");
+  const sheet = h("img", { class: "lk-sheet" }), about = h("div", { class: "lk-soft", role: "status" });
   const change = (values) => { send(model, values); draw(); };
-  const preset = choice({ label: "augmentation", options: get("presets").map((p) => [p, p]), value: get("preset"), onchange: (v) => change({ preset: v }), signal });
-  const strength = slider({ label: "strength", min: 0, max: 2, step: 0.25, value: get("strength"), signal, text: (v) => `${v} times`, oninput: (v) => change({ strength: v }) });
-  const size = slider({ label: "size", min: 0, max: get("sizes").length - 1, value: get("sizes").indexOf(get("size")), signal,
-    text: (k) => `${get("sizes")[k]} px`, oninput: (k) => change({ size: get("sizes")[k] }) });
+  const { preset, sliders, show } = controls(get, change, signal);
   const again = button("draw anew", () => change({ seed: get("seed") + 1 }), signal);
 
   function draw() {
-    const wanted = key(get("preset"), get("strength"), get("size"), get("seed")), shown = nearestSheet(Object.keys(get("sheets")), wanted);
-    if (shown && sheet.dataset.key !== shown) { sheet.src = get("sheets")[shown]; sheet.dataset.key = shown; }
-    sheet.alt = `Pictures of ${get("labels").join(", ")}: first as they are, below them augmented by ${get("preset")}, strength ${get("strength")}, at ${get("size")} px`;
-    sheet.style.opacity = shown === wanted || get("page") ? 1 : 0.5;
-    about.textContent = get("preset") === "none" ? "" : `${get("words")[get("preset")] ?? ""} Would you still label each of them?`;
+    const words = get("words")[get("preset")] ?? "";
+    showSheet(sheet, get);
+    about.textContent = get("preset") === "none" ? "" : `${words} Would you still label each of them?`;
   }
 
-  const names = h("div", { style: `display:grid;grid-template-columns:repeat(${get("labels").length},1fr);gap:2px;text-align:center` },
-    ...get("labels").map((text) => h("span", { class: "lk-soft", text })));
-  box.append(...[preset.element, get("page") ? null : h("div", { class: "lk-row" }, strength.element, size.element), names, sheet, h("div", { class: "lk-row" }, get("page") ? null : again, about)].filter(Boolean));
+  const names = labelsOf(get("labels")), alone = get("page");   // a page has no kernel that could draw
+  const below = alone ? row(about) : row(again, about);
+  box.append(preset, ...(alone ? [] : [sliders]), names, sheet, below);
   draw();
-  const ends = [onChange(model, ["preset", "strength", "size", "seed", "sheets"], perFrame(() => {
-    preset.show(get("preset"));
-    strength.show(get("strength"));
-    size.show(get("sizes").indexOf(get("size")));
-    draw();
-  }))];
-  return () => ends.forEach((end) => end());
+  const traits = ["preset", "strength", "size", "seed", "sheets"];
+  return onChange(model, traits, perFrame(() => { show(); draw(); }));
 }
 
 export default { render };

@@ -6,7 +6,7 @@ also be a picture and a page of its own."""
 # %% auto #0
 __all__ = ['read_static', 'read_esm', 'page_html', 'to_png', 'Widget']
 
-# %% ../../nbs/api/7_widgets/00_base.ipynb #6ed09e8d
+# %% ../../nbs/api/7_widgets/00_base.ipynb #c57362b5
 import base64
 import html
 import io
@@ -18,18 +18,19 @@ from pathlib import Path
 from uuid import uuid4
 
 import anywidget
+from fastcore.basics import patch
 
 from ..basics import write_whole
 
-# %% ../../nbs/api/7_widgets/00_base.ipynb #30c5c6ae
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w.]+)";\n', re.MULTILINE)
-
-
+# %% ../../nbs/api/7_widgets/00_base.ipynb #4240d475
 def read_static(name: str) -> str:
     "The text of a file beside the widgets."
     return files("lessonkit").joinpath("widgets", name).read_text(encoding="utf-8")
 
-# %% ../../nbs/api/7_widgets/00_base.ipynb #65b65c10
+# %% ../../nbs/api/7_widgets/00_base.ipynb #e9575d9c
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w.]+)";\n', re.MULTILINE)
+
+
 def read_esm(name: str) -> str:
     "A JavaScript module beside the widgets and what it imports there, each once, as one module."
     parts: dict[str, str] = {}
@@ -44,7 +45,7 @@ def read_esm(name: str) -> str:
     add(name)
     return "\n".join(parts.values())
 
-# %% ../../nbs/api/7_widgets/00_base.ipynb #920e0569
+# %% ../../nbs/api/7_widgets/00_base.ipynb #1c4f4d96
 _PAGE = """<style>%(css)s</style><div id="%(id)s">%(fallback)s</div><script type="module">
 const el = document.getElementById("%(id)s"), state = %(state)s, on = {};
 const tell = (name) => (on[name] ?? []).slice().forEach((f) => f());
@@ -61,40 +62,40 @@ await widget.render({ model, el: shown, signal: new AbortController().signal });
 el.replaceChildren(shown);
 </script>"""
 
+# %% ../../nbs/api/7_widgets/00_base.ipynb #b40c75c4
+def _short(value: float) -> int | float | None:
+    "Five digits of a number, whole ones as int; None for what is no number, as JSON has none for it."
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 1e9 else float(f"{value:.5g}")
 
+# %% ../../nbs/api/7_widgets/00_base.ipynb #fb04d218
 def _plain(value):
-    "A value for JSON: numbers to five digits, None for what is no number."
+    "A value for JSON, its numbers to five digits."
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    if isinstance(value, float):
-        return (
-            (int(value) if value.is_integer() and abs(value) < 1e9 else float(f"{value:.5g}"))
-            if math.isfinite(value)
-            else None
-        )
-    return value
+    return _short(value) if isinstance(value, float) else value
 
-# %% ../../nbs/api/7_widgets/00_base.ipynb #81ced4c7
+# %% ../../nbs/api/7_widgets/00_base.ipynb #780e144b
 def _in_script(value) -> str:
     "A value as JSON that may stand inside a script element."
     return json.dumps(value, separators=(",", ":")).replace("</", "<\\/").replace("<!--", "<\\!--")
 
-# %% ../../nbs/api/7_widgets/00_base.ipynb #985c6299
+# %% ../../nbs/api/7_widgets/00_base.ipynb #d520df41
 def page_html(esm: str, state: dict, still: str, alt: str) -> str:
     """A widget as a piece of HTML that needs neither a kernel nor a network. esm: its module; state: its
     traits; still: the URL of the picture that stands there until the script runs; alt: the same in words."""
-    fallback = f'<img alt="{html.escape(alt)}" src="{still}">'
     return _PAGE % {
         "css": read_static("kit.css"),
         "id": f"lk-{uuid4().hex[:12]}",
-        "fallback": fallback,
+        "fallback": f'<img alt="{html.escape(alt)}" src="{still}">',
         "esm": _in_script(esm),
         "state": _in_script(_plain(state)),
     }
 
-# %% ../../nbs/api/7_widgets/00_base.ipynb #ddb1b63d
+# %% ../../nbs/api/7_widgets/00_base.ipynb #aafa59a3
 def to_png(figure, dpi: int = 80) -> bytes:
     "A matplotlib figure as a small PNG: 64 colours are enough for curves."
     from PIL import Image
@@ -104,7 +105,7 @@ def to_png(figure, dpi: int = 80) -> bytes:
     Image.open(full).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
-# %% ../../nbs/api/7_widgets/00_base.ipynb #1330581d
+# %% ../../nbs/api/7_widgets/00_base.ipynb #02463730
 class Widget(anywidget.AnyWidget):
     """An anywidget with a matplotlib `figure()`, that a saved notebook shows, and a page that works without a
     kernel."""
@@ -117,11 +118,8 @@ class Widget(anywidget.AnyWidget):
 
     def page_state(self) -> dict:
         "The traits that the page gets."
-        return {
-            k: v
-            for k, v in self.get_state().items()
-            if not k.startswith("_") and k not in ("layout", "tabbable", "tooltip")
-        }
+        left_out = ("layout", "tabbable", "tooltip")
+        return {k: v for k, v in self.get_state().items() if not k.startswith("_") and k not in left_out}
 
     def still(self, png: bytes | None = None) -> str:
         "The picture, as a URL, that stands in the page until its script runs; `png`: if it is drawn already."
@@ -131,19 +129,21 @@ class Widget(anywidget.AnyWidget):
         "The widget as a piece of HTML that needs neither a kernel nor a network."
         return page_html(str(self._esm), self.page_state(), self.still(png), repr(self))
 
-    def save_html(self, path) -> Path:
-        "Write it as a page of its own; the path."
-        head = (
-            '<!doctype html><html lang="en"><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width">'
-            '<meta name="color-scheme" content="light dark">'
-            f"<title>{html.escape(type(self).__name__)}</title><body>"
-        )
-        return write_whole(path, (head + self.to_html() + "</body></html>").encode())
-
     def _repr_mimebundle_(self, **kwargs):
         shown = super()._repr_mimebundle_(**kwargs)
         if shown is None:
             return None
         (data, metadata), png = shown, to_png(self.figure())
         return data | {"image/png": png, "text/html": self.to_html(png)}, metadata
+
+# %% ../../nbs/api/7_widgets/00_base.ipynb #2a3b2b53
+@patch
+def save_html(self: Widget, path) -> Path:
+    "Write it as a page of its own; the path."
+    head = (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{html.escape(type(self).__name__)}</title><body>"
+    )
+    return write_whole(path, (head + self.to_html() + "</body></html>").encode())

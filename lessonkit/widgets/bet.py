@@ -5,15 +5,24 @@
 # %% auto #0
 __all__ = ['Bet']
 
-# %% ../../nbs/api/7_widgets/01_bet.ipynb #b8482f2c
+# %% ../../nbs/api/7_widgets/01_bet.ipynb #292a84a7
 import textwrap
 
+from fastcore.basics import patch
 from matplotlib.figure import Figure
 from traitlets import Bool, List, TraitError, Unicode, validate
 
 from .base import Widget, read_esm
 
-# %% ../../nbs/api/7_widgets/01_bet.ipynb #b66345dc
+# %% ../../nbs/api/7_widgets/01_bet.ipynb #a7b58f9c
+def _check_options(options) -> list[str]:
+    "The answers as texts. ValueError unless they are 2 to 6 different ones."
+    options = [str(option) for option in options]
+    if not 2 <= len(options) <= 6 or len(set(options)) < len(options):
+        raise ValueError(f"options={options}: give 2 to 6 different answers")
+    return options
+
+# %% ../../nbs/api/7_widgets/01_bet.ipynb #07664bf3
 class Bet(Widget):
     """A question with a few answers to bet on: `bet.chosen`, and `bet.reveal(outcome)` once it is decided.
 
@@ -25,10 +34,7 @@ class Bet(Widget):
     options, page = List(Unicode()).tag(sync=True), Bool(False).tag(sync=True)
 
     def __init__(self, question: str, options: list[str], **more):
-        options = [str(option) for option in options]
-        if not 2 <= len(options) <= 6 or len(set(options)) < len(options):
-            raise ValueError(f"options={options}: give 2 to 6 different answers")
-        super().__init__(question=question, options=options, **more)
+        super().__init__(question=question, options=_check_options(options), **more)
 
     @validate("chosen")
     def _is_option(self, proposal):
@@ -36,29 +42,37 @@ class Bet(Widget):
             raise TraitError(f"chosen={proposal.value!r}: it must be one of {', '.join(self.options)}")
         return proposal.value
 
-    def reveal(self, outcome: str, why: str = "") -> "Bet":
-        """Say what happened, one of the options, and why; the widget itself, to be shown. ValueError for
-        another answer."""
-        if str(outcome) not in self.options:
-            raise ValueError(f"outcome={outcome!r}: it must be one of {', '.join(self.options)}")
-        with self.hold_sync():
-            self.outcome, self.why = str(outcome), why
-        return self
-
-    def page_state(self) -> dict:
-        return super().page_state() | {"page": True}
-
-    def figure(self):
-        lines = [
-            ("● " if o == self.chosen else "○ ") + o + ("   ← what happened" if o == self.outcome else "")
-            for o in self.options
-        ]
-        lines = [self.question, *lines, *textwrap.wrap(self.why, 90)]
-        figure = Figure((6.4, 0.1 + 0.23 * len(lines)))
-        figure.text(0.02, 0.98, "\n".join(lines), va="top", fontsize=9, linespacing=1.6)
-        return figure
-
     def __repr__(self):
         chosen = f"; your bet: {self.chosen}" if self.chosen else ""
         outcome = f"; what happened: {self.outcome}" if self.outcome else ""
         return f"Bet({self.question} [{' | '.join(self.options)}]{chosen}{outcome})"
+
+# %% ../../nbs/api/7_widgets/01_bet.ipynb #2bc40a28
+@patch
+def reveal(self: Bet, outcome: str, why: str = "") -> "Bet":
+    """Say what happened, one of the options, and why; the widget itself, to be shown. ValueError for
+    another answer."""
+    if str(outcome) not in self.options:
+        raise ValueError(f"outcome={outcome!r}: it must be one of {', '.join(self.options)}")
+    with self.hold_sync():
+        self.outcome, self.why = str(outcome), why
+    return self
+
+# %% ../../nbs/api/7_widgets/01_bet.ipynb #72b92c43
+@patch
+def page_state(self: Bet) -> dict:
+    "The traits that the page gets, and that it is one."
+    return Widget.page_state(self) | {"page": True}
+
+# %% ../../nbs/api/7_widgets/01_bet.ipynb #bc4d011d
+@patch
+def figure(self: Bet):
+    "The question and its answers, the bet and the outcome marked, and why."
+    lines = [
+        ("● " if o == self.chosen else "○ ") + o + ("   ← what happened" if o == self.outcome else "")
+        for o in self.options
+    ]
+    lines = [self.question, *lines, *textwrap.wrap(self.why, 90)]
+    figure = Figure((6.4, 0.1 + 0.23 * len(lines)))
+    figure.text(0.02, 0.98, "\n".join(lines), va="top", fontsize=9, linespacing=1.6)
+    return figure

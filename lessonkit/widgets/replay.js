@@ -1,5 +1,6 @@
 // Replay: the monitor on a recorded run, to scrub through and to play, with no kernel and no GPU.
-import { button, clamp, h, onChange, onWidth, perFrame, root, send, slider } from "./kit.js";
+import { button, endAll, h, onChange, onWidth, perFrame, root, row, send, slider } from "./kit.js";
+import { clamp } from "./numbers.js";
 import { bar, drawTable, latest, place, runPlots, upTo } from "./run.js";
 
 const SECONDS = 12;                                      // the whole run takes that long to play
@@ -9,48 +10,65 @@ export function playedTo(start, seconds, n) {
   return Math.round(clamp(start + (seconds * n) / SECONDS, 0, n));
 }
 
-function render({ model, el, signal }) {
-  const get = (name) => model.get(name), run = get("run"), n = run.n_steps;
-  const box = root(el, "Replay of a training run"), head = h("div", { class: "lk-big" }), values = h("div", { class: "lk-soft" });
-  const table = h("table"), plots = runPlots(), progress = bar(), end = h("div", { class: "lk-soft", text: get("stopped") });
-  const play = button("play", () => (timer === null ? begin() : (halt(), show(at))), signal);
-  const scrub = slider({ label: "update", min: 0, max: n, value: get("step"), signal, text: (k) => `${k} of ${n}`, oninput: (k) => { halt(); show(k); } });
-  let width = 640, timer = null, from = 0, since = 0, at = get("step");
-
-  function show(step) { at = step; send(model, { step }); draw(); }
-
-  function draw() {
-    const part = upTo(run, at);
-    head.textContent = place(part);
-    values.textContent = latest(part);
-    end.style.visibility = at >= n ? "" : "hidden";
-    scrub.show(at);
-    progress.show(part);
-    plots.draw(part, width, run);
-    drawTable(table, part);
-  }
-
-  function begin() {
-    from = at >= n ? 0 : at;
-    since = performance.now();
-    play.textContent = "pause";
-    const tick = () => {
-      at = playedTo(from, (performance.now() - since) / 1000, n);
-      draw();
-      if (at >= n) { halt(); show(at); } else timer = requestAnimationFrame(tick);
-    };
-    timer = requestAnimationFrame(tick);
-  }
-
-  function halt() {
+/** A button that plays `n` updates from `now()`: `draw(step)` in each frame, `done()` when it stops. */
+function player(n, now, draw, done, signal) {
+  let timer = null;
+  const halt = () => {
     if (timer !== null) cancelAnimationFrame(timer);
     timer = null;
     play.textContent = "play";
-  }
+  };
+  const begin = () => {
+    const from = now() >= n ? 0 : now(), since = performance.now();
+    const tick = () => {
+      const step = playedTo(from, (performance.now() - since) / 1000, n);
+      draw(step);
+      if (step >= n) { halt(); done(); } else timer = requestAnimationFrame(tick);
+    };
+    play.textContent = "pause";
+    timer = requestAnimationFrame(tick);
+  };
+  const press = () => { if (timer === null) begin(); else { halt(); done(); } };
+  const play = button("play", press, signal);
+  return { element: play, halt, playing: () => timer !== null };
+}
 
-  box.append(head, progress.element, h("div", { class: "lk-row" }, play, scrub.element), h("div", { class: "lk-row" }, values), ...plots.elements, table, end);
-  const ends = [onWidth(box, (w) => { width = w - 8; draw(); }), onChange(model, ["step"], perFrame(() => { if (timer === null) { at = get("step"); draw(); } }))];
-  return () => { halt(); ends.forEach((f) => f()); };
+/** What shows the run up to an update. */
+function screen(run, stopped) {
+  const head = h("div", { class: "lk-big" }), values = h("div", { class: "lk-soft" }), table = h("table");
+  const plots = runPlots(), progress = bar(), end = h("div", { class: "lk-soft", text: stopped });
+  return {
+    above: [head, progress.element], below: [row(values), ...plots.elements, table, end],
+    draw(step, width) {
+      const part = upTo(run, step);
+      head.textContent = place(part);
+      values.textContent = latest(part);
+      end.style.visibility = step >= run.n_steps ? "" : "hidden";
+      progress.show(part);
+      plots.draw(part, width, run);
+      drawTable(table, part);
+    },
+  };
+}
+
+function render({ model, el, signal }) {
+  const get = (name) => model.get(name), run = get("run"), n = run.n_steps;
+  const box = root(el, "Replay of a training run"), { above, below, draw } = screen(run, get("stopped"));
+  let width = 640, at = get("step");
+
+  const look = (step) => { at = step; scrub.show(at); draw(at, width); };
+  const show = (step) => { at = step; send(model, { step }); look(at); };
+  const play = player(n, () => at, look, () => show(at), signal);
+  const scrub = slider({
+    label: "update", min: 0, max: n, value: at, signal,
+    text: (k) => `${k} of ${n}`, oninput: (k) => { play.halt(); show(k); },
+  });
+
+  box.append(...above, row(play.element, scrub.element), ...below);
+  return endAll([
+    play.halt, onWidth(box, (w) => { width = w; look(at); }),
+    onChange(model, ["step"], perFrame(() => { if (!play.playing()) look(get("step")); })),
+  ]);
 }
 
 export default { render };

@@ -1,9 +1,19 @@
 // ScheduleExplorer: how SGDR's cycles make a run, and how long it will take.
-import { clamp, formatCount, formatLr, formatNumber, formatTime, h, nearest, onChange, onWidth, path, perFrame, plot, root, s, scale, send, set, slider, toggle } from "./kit.js";
+import {
+  cursor, curve, endAll, h, onChange, onWidth, perFrame, plot, root, row, send, set, slider, toggle, upright,
+} from "./kit.js";
+import {
+  amount, clamp, formatCount, formatLr, formatNumber, formatTime, lrGrid, nearest, scale,
+} from "./numbers.js";
 
 const HEIGHT = 250;
-const CHOICES = { n_cycles: [1, 2, 3, 4, 5, 6, 7, 8], cycle_len: [0.5, 1, 2, 3, 4, 5, 6, 8, 10], cycle_mult: [1, 1.5, 2, 3], warmup: [0, 0.1, 0.25, 0.5, 1, 2, 3], floor: [0, 0.001, 0.01, 0.1] };
-export const LRS = Array.from({ length: 121 }, (_, k) => Number((10 ** (-5 + k / 24)).toPrecision(2)));
+const CHOICES = {
+  n_cycles: [1, 2, 3, 4, 5, 6, 7, 8], cycle_len: [0.5, 1, 2, 3, 4, 5, 6, 8, 10], cycle_mult: [1, 1.5, 2, 3],
+  warmup: [0, 0.1, 0.25, 0.5, 1, 2, 3], floor: [0, 0.001, 0.01, 0.1],
+};
+const LRS = lrGrid(1e-5, 1);
+
+// ---- what draws nothing ----
 
 /** The length of each cycle in epochs. */
 export function cycles(n, length, mult) {
@@ -26,72 +36,128 @@ export function lrAt(step, edges, lrMax, lrMin) {
   return lrMin + ((lrMax - lrMin) * (1 + Math.cos((Math.PI * i) / n))) / 2;
 }
 
+const epochs = (v) => amount(v, "epoch", formatNumber);
+
 /** "1+2+4 = 7 epochs, 448 updates, about 3 min". */
 export function summary(lengths, warmup, edges, secondsPerEpoch) {
-  const parts = [...(warmup ? [warmup] : []), ...lengths].map(formatNumber), total = warmup + lengths.reduce((a, b) => a + b, 0);
-  const epochs = `${formatNumber(total)} epoch${total === 1 ? "" : "s"}`, n = edges[edges.length - 1];
-  return `${parts.length > 1 ? `${parts.join("+")} = ` : ""}${epochs}, ${formatCount(n)} update${n === 1 ? "" : "s"}`
-    + (secondsPerEpoch > 0 ? `, about ${formatTime(total * secondsPerEpoch)}` : "");
+  const parts = [...(warmup ? [warmup] : []), ...lengths].map(formatNumber);
+  const total = warmup + lengths.reduce((a, b) => a + b, 0);
+  const sum = parts.length > 1 ? `${parts.join("+")} = ` : "";
+  const time = secondsPerEpoch > 0 ? `, about ${formatTime(total * secondsPerEpoch)}` : "";
+  return `${sum}${epochs(total)}, ${amount(edges[edges.length - 1], "update", formatCount)}${time}`;
+}
+
+/** The updates whose lrs make the line: about `most` even ones, and both sides of every edge. */
+export function drawnSteps(edges, most = 1200) {
+  const n = edges[edges.length - 1], every = Math.max(1, Math.ceil(n / most));
+  const even = Array.from({ length: Math.floor(n / every) + 1 }, (_, k) => k * every);
+  const all = new Set([...even, ...edges, ...edges.map((e) => e - 1)]);
+  return [...all].filter((k) => k >= 0 && k < n).sort((a, b) => a - b);
+}
+
+/** The run that the sliders describe. */
+function runOf(get) {
+  const lengths = cycles(get("n_cycles"), get("cycle_len"), get("grow") ? 1 : get("cycle_mult"));
+  const perEpoch = get("steps_per_epoch"), top = get("lr_max");
+  const edges = bounds(lengths, get("warmup"), perEpoch);
+  const words = summary(lengths, get("warmup"), edges, get("seconds_per_epoch"));
+  return {
+    edges, n: edges[edges.length - 1], perEpoch, top, low: top * get("floor"),
+    words: words + (get("grow") ? ", cycles grow while they pay" : ""),
+  };
+}
+
+// ---- what draws ----
+
+/** The lr over the epochs, with a line where each cycle begins. */
+function lines({ edges, perEpoch, top, low }, x, y) {
+  const steps = drawnSteps(edges), lrs = steps.map((k) => lrAt(k, edges, top, low));
+  const starts = edges.slice(0, -1).map((e) => x.to(e / perEpoch));
+  return [
+    ...starts.map((px) => upright(px, y, { stroke: "var(--lk-soft)", "stroke-dasharray": "1 4" })),
+    curve(steps.map((k) => k / perEpoch), lrs, x, y, "--lk-blue"),
+  ];
+}
+
+/** The picture: `draw(run, width)` makes it anew, `follow(epoch, lr)` moves its cursor; none at null. */
+function runPlot() {
+  const chart = plot("Learning rate over the epochs of the run");
+  let x, here;
+  return {
+    element: chart.element,
+    draw(run, width) {
+      const y = scale(0, run.top * 1.08, HEIGHT - 40, 22);
+      x = scale(0, run.n / run.perEpoch, 52, width - 14, false, clamp(width / 80, 3, 10));
+      here = cursor(y, "--lk-orange");
+      chart.draw({ width, height: HEIGHT, x, y, xlabel: "epoch", ylabel: "learning rate", ytext: formatLr });
+      chart.marks.replaceChildren(...lines(run, x, y), here.line);
+      chart.over.replaceChildren(here.dot);
+      set(chart.element, { "aria-label": `Learning rate over the run: ${run.words}` });
+    },
+    follow(epoch, lr) {
+      if (epoch === null) here.hide(); else here.show(x.to(epoch), lr);
+    },
+  };
+}
+
+/** A slider through the choices for a trait. */
+function choices(get, change, signal, name, label, text) {
+  const values = CHOICES[name], at = () => nearest(values, get(name));
+  const one = slider({
+    label, min: 0, max: values.length - 1, value: at(), signal,
+    text: () => text(get(name)), oninput: (k) => change({ [name]: values[k] }),
+  });
+  return { element: one.element, show: () => one.show(at()) };
+}
+
+/** All sliders and the switch; `show()` sets them to what the model holds. */
+function controls(get, change, signal) {
+  const pick = (...words) => choices(get, change, signal, ...words);
+  const at = () => nearest(LRS, get("lr_max"), true);
+  const lr = slider({
+    label: "learning rate", min: 0, max: LRS.length - 1, value: at(), signal,
+    text: () => formatLr(get("lr_max")), oninput: (k) => change({ lr_max: LRS[k] }),
+  });
+  const sliders = [
+    pick("n_cycles", "cycles", String), pick("cycle_len", "first cycle", epochs),
+    pick("cycle_mult", "each next", (v) => `${formatNumber(v)} times as long`),
+    pick("warmup", "warm-up", epochs),
+    pick("floor", "falls to", (v) => (v ? `lr / ${formatNumber(1 / v)}` : "0")),
+    { element: lr.element, show: () => lr.show(at()) },
+  ];
+  const grow = toggle({
+    label: "cycles grow by themselves", value: get("grow"), onchange: (v) => change({ grow: v }), signal,
+    text: "cycles double while the training loss is above the validation loss",
+  });
+  const show = () => { sliders.forEach((one) => one.show()); grow.input.checked = get("grow"); };
+  return { elements: [row(...sliders.map((one) => one.element)), grow.element], show };
 }
 
 function render({ model, el, signal }) {
-  const get = (name) => model.get(name);
-  const box = root(el, "Schedule explorer"), said = h("output", { class: "lk-big" }), chart = plot("Learning rate over the epochs of the run");
-  const place = h("div", { class: "lk-soft", role: "status" });
-  const epochs = (v) => `${formatNumber(v)} epoch${v === 1 ? "" : "s"}`;
-  const pick = (name, label, text) => {
-    const values = CHOICES[name], one = slider({
-      label, min: 0, max: values.length - 1, value: nearest(values, get(name)), signal, text: () => text(get(name)),
-      oninput: (k) => { send(model, { [name]: values[k] }); one.show(k); whole(); },
-    });
-    return { element: one.element, name, show: () => one.show(nearest(values, get(name))) };
-  };
-  const controls = [
-    pick("n_cycles", "cycles", String), pick("cycle_len", "first cycle", epochs),
-    pick("cycle_mult", "each next", (v) => `${formatNumber(v)} times as long`), pick("warmup", "warm-up", epochs),
-    pick("floor", "falls to", (v) => (v ? `lr / ${formatNumber(1 / v)}` : "0")),
-  ];
-  const lr = slider({ label: "learning rate", min: 0, max: LRS.length - 1, value: nearest(LRS, get("lr_max"), true), signal, text: () => formatLr(get("lr_max")),
-    oninput: (k) => { send(model, { lr_max: LRS[k] }); lr.show(k); whole(); } });
-  const grow = toggle({ label: "cycles grow by themselves", text: "cycles double while the training loss is above the validation loss", value: get("grow"), signal,
-    onchange: (v) => { send(model, { grow: v }); whole(); } });
-  let width = 640, x, y, edges, cursor;
-
-  function whole() {
-    const mult = get("grow") ? 1 : get("cycle_mult"), lengths = cycles(get("n_cycles"), get("cycle_len"), mult);
-    const perEpoch = get("steps_per_epoch"), top = get("lr_max"), low = top * get("floor");
-    edges = bounds(lengths, get("warmup"), perEpoch);
-    const n = edges[edges.length - 1];
-    x = scale(0, n / perEpoch, 52, width - 14, false, clamp(width / 80, 3, 10));
-    y = scale(0, top * 1.08, HEIGHT - 40, 22);
-    chart.draw({ width, height: HEIGHT, x, y, xlabel: "epoch", ylabel: "learning rate", ytext: formatLr });
-    const every = Math.max(1, Math.ceil(n / 1200)), steps = [...new Set([...Array.from({ length: Math.floor(n / every) + 1 }, (_, k) => k * every), ...edges, ...edges.map((e) => e - 1)])]
-      .filter((k) => k >= 0 && k < n).sort((a, b) => a - b);
-    cursor = { line: s("line", { class: "lk-cursor", y1: y.from, y2: y.end }), dot: s("circle", { r: 4.5, class: "lk-dot", fill: "var(--lk-orange)" }) };
-    chart.marks.replaceChildren(
-      ...edges.slice(0, -1).map((e) => s("line", { x1: x.to(e / perEpoch), x2: x.to(e / perEpoch), y1: y.from, y2: y.end, stroke: "var(--lk-soft)", "stroke-dasharray": "1 4" })),
-      s("path", { d: path(steps.map((k) => k / perEpoch), steps.map((k) => lrAt(k, edges, top, low)), x, y), class: "lk-curve", stroke: "var(--lk-blue)" }), cursor.line);
-    chart.over.replaceChildren(cursor.dot);
-    said.textContent = summary(lengths, get("warmup"), edges, get("seconds_per_epoch")) + (get("grow") ? ", cycles grow while they pay" : "");
-    set(chart.element, { "aria-label": `Learning rate over the run: ${said.textContent}` });
-    paint();
-  }
+  const get = (name) => model.get(name), box = root(el, "Schedule explorer"), chart = runPlot();
+  const said = h("output", { class: "lk-big" }), place = h("div", { class: "lk-soft", role: "status" });
+  const { elements, show } = controls(get, (values) => { send(model, values); look(); }, signal);
+  let width = 640, run;
 
   function paint() {                                     // where a running fit is
-    const step = get("step"), n = edges[edges.length - 1], inside = step >= 0 && step <= n && get("following");
-    for (const mark of [cursor.line, cursor.dot]) set(mark, { visibility: inside ? null : "hidden" });
-    place.textContent = inside ? `update ${step} of ${n}, lr ${formatLr(get("now"))}` : "";
-    const px = x.to(step / get("steps_per_epoch"));
-    if (inside) { set(cursor.line, { x1: px, x2: px }); set(cursor.dot, { cx: px, cy: clamp(y.to(get("now")), y.end, y.from) }); }
+    const step = get("step"), inside = step >= 0 && step <= run.n && get("following");
+    chart.follow(inside ? step / run.perEpoch : null, get("now"));
+    place.textContent = inside ? `update ${step} of ${run.n}, lr ${formatLr(get("now"))}` : "";
   }
+  function whole() {
+    run = runOf(get);
+    chart.draw(run, width);
+    said.textContent = run.words;
+    paint();
+  }
+  const look = () => { show(); whole(); };
 
-  box.append(said, chart.element, place, h("div", { class: "lk-row" }, ...controls.map((c) => c.element), lr.element), grow.element);
-  const names = [...controls.map((c) => c.name), "lr_max", "grow", "steps_per_epoch", "seconds_per_epoch"];
-  const ends = [
-    onWidth(box, (w) => { width = w - 8; whole(); }), onChange(model, ["step", "now", "following"], perFrame(paint)),
-    onChange(model, names, perFrame(() => { controls.forEach((c) => c.show()); lr.show(nearest(LRS, get("lr_max"), true)); grow.input.checked = get("grow"); whole(); })),
-  ];
-  return () => ends.forEach((end) => end());
+  box.append(said, chart.element, place, ...elements);
+  const shape = [...Object.keys(CHOICES), "lr_max", "grow", "steps_per_epoch", "seconds_per_epoch"];
+  return endAll([
+    onWidth(box, (w) => { width = w; whole(); }), onChange(model, shape, perFrame(look)),
+    onChange(model, ["step", "now", "following"], perFrame(paint)),
+  ]);
 }
 
 export default { render };

@@ -1,63 +1,119 @@
 // TrainMonitor: a run as it happens, with Stop and Pause that work while the cell runs.
-import { button, h, onChange, onWidth, perFrame, root, send } from "./kit.js";
+import { button, endAll, h, onChange, onWidth, perFrame, root, row, send } from "./kit.js";
 import { bar, drawTable, latest, place, runPlots } from "./run.js";
 
-const PATIENCE = 300;                                    // ms until the kernel is taken to be deaf while it works
+const PATIENCE = 300;                                    // ms until a kernel that works is taken to be deaf
+
+const working = (state) => state === "running" || state === "paused";
 
 /** What the buttons may do in a state. */
 export function buttons(state) {
-  return { stop: state === "running" || state === "paused", pause: state === "running" || state === "paused", pauseText: state === "paused" ? "go on" : "pause" };
+  return { stop: working(state), pause: working(state), pauseText: state === "paused" ? "go on" : "pause" };
+}
+
+/** The state, where it says something, and how the run goes. */
+export function headline(state, run) {
+  return [["running", "idle"].includes(state) ? "" : state, latest(run)].filter(Boolean).join(" · ");
+}
+
+/** The headers by which JupyterLab's server knows its own page. */
+export function credentials(cookie, token) {
+  const xsrf = cookie.match(/(?:^|; )_xsrf=([^;]*)/)?.[1];
+  return {
+    ...(xsrf ? { "X-XSRFToken": decodeURIComponent(xsrf) } : {}),
+    ...(token ? { Authorization: `token ${token}` } : {}),
+  };
 }
 
 /** Interrupt a kernel through the server's own interface, as its menu does. */
 async function interrupt(kernel) {
   const config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent ?? "{}");
-  const xsrf = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/)?.[1];
-  const headers = { ...(xsrf ? { "X-XSRFToken": decodeURIComponent(xsrf) } : {}), ...(config.token ? { Authorization: `token ${config.token}` } : {}) };
-  const answer = await fetch(`${config.baseUrl ?? "/"}api/kernels/${kernel}/interrupt`, { method: "POST", headers });
+  const answer = await fetch(`${config.baseUrl ?? "/"}api/kernels/${kernel}/interrupt`,
+    { method: "POST", headers: credentials(document.cookie, config.token) });
   if (!answer.ok) throw new Error(`the server says ${answer.status}`);
 }
 
-function render({ model, el, signal }) {
-  const get = (name) => model.get(name);
-  const box = root(el, "Training monitor"), head = h("div", { class: "lk-big" }), values = h("div", { class: "lk-soft" });
-  const note = h("div", { class: "lk-warning", role: "status" }), table = h("table"), plots = runPlots(), progress = bar();
-  const stop = button("stop", () => ask("stop"), signal), pause = button("pause", () => ask(get("state") === "paused" ? "go" : "pause"), signal);
-  let width = 640, waiting = null;
-
-  function ask(command) {
-    send(model, { command: { what: command, id: Math.random().toString(36).slice(2) } });
-    const { id } = get("command");
-    clearTimeout(waiting);
-    waiting = setTimeout(async () => {                   // no answer: this kernel hears nothing while a cell runs
-      if (get("heard") === id || !["running", "paused"].includes(get("state"))) return;
-      if (command === "stop" && get("kernel")) {
-        try { await interrupt(get("kernel")); } catch (e) { note.textContent = `Stop did not reach the kernel (${e.message}): use the menu Kernel, Interrupt.`; }
-      } else note.textContent = command === "stop" ? "Stop did not reach the kernel: interrupt it (the ■ above)."
-        : "This kernel hears nothing while a cell runs, so there is no pause; stop works.";
-    }, PATIENCE);
+/** What is left to do where the kernel hears nothing while a cell runs; gives what to say, if anything. */
+async function withoutHearing(command, kernel) {
+  if (command !== "stop") {
+    return "This kernel hears nothing while a cell runs, so there is no pause; stop works.";
   }
+  if (!kernel) return "Stop did not reach the kernel: interrupt it (the ■ above).";
+  try {
+    await interrupt(kernel);
+    return null;
+  } catch (e) {
+    return `Stop did not reach the kernel (${e.message}): use the menu Kernel, Interrupt.`;
+  }
+}
 
-  function draw() {
-    const run = get("run"), can = buttons(get("state"));
-    head.textContent = place(run);
-    values.textContent = [["running", "idle"].includes(get("state")) ? "" : get("state"), latest(run)].filter(Boolean).join(" · ");
+/** Sends commands, and does without the kernel's ear if it has not heard one after PATIENCE. */
+function commander(model, note) {
+  const get = (name) => model.get(name);
+  let waiting = null;
+  const ask = (what) => {
+    const id = Math.random().toString(36).slice(2);
+    send(model, { command: { what, id } });
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      if (get("heard") === id || !working(get("state"))) return;
+      const words = await withoutHearing(what, get("kernel"));
+      if (words !== null) note.textContent = words;
+    }, PATIENCE);
+  };
+  return { ask, end: () => clearTimeout(waiting) };
+}
+
+/** Stop and Pause; `show(state)` says what they may do. */
+function stopAndPause(get, ask, signal) {
+  const stop = button("stop", () => ask("stop"), signal);
+  const pause = button("pause", () => ask(get("state") === "paused" ? "go" : "pause"), signal);
+  const show = (state) => {
+    const can = buttons(state);
     stop.disabled = !can.stop;
     pause.disabled = !can.pause;
     pause.textContent = can.pauseText;
-    if (get("message")) note.textContent = get("message"); else if (get("state") !== "running") note.textContent = "";
-    progress.show(run);
-    for (const element of [progress.element, table, ...plots.elements]) element.hidden = !run.step;
-    if (!run.step) return;
-    plots.draw(run, width);
-    drawTable(table, run);
+  };
+  return { elements: [stop, pause], show };
+}
+
+/** The bar, the plots and the table of a run: hidden before its first update. */
+function screen() {
+  const table = h("table"), plots = runPlots(), progress = bar();
+  return {
+    progress: progress.element, below: [...plots.elements, table],
+    draw(run, width) {
+      progress.show(run);
+      for (const element of [progress.element, table, ...plots.elements]) element.hidden = !run.step;
+      if (!run.step) return;
+      plots.draw(run, width);
+      drawTable(table, run);
+    },
+  };
+}
+
+function render({ model, el, signal }) {
+  const get = (name) => model.get(name), box = root(el, "Training monitor");
+  const head = h("div", { class: "lk-big" }), values = h("div", { class: "lk-soft" });
+  const note = h("div", { class: "lk-warning", role: "status" }), shown = screen();
+  const commands = commander(model, note), controls = stopAndPause(get, commands.ask, signal);
+  let width = 640;
+
+  function draw() {
+    const run = get("run"), state = get("state"), message = get("message");
+    head.textContent = place(run);
+    values.textContent = headline(state, run);
+    controls.show(state);
+    if (message || state !== "running") note.textContent = message;
+    shown.draw(run, width);
   }
 
-  const row = h("div", { class: "lk-row" }, stop, pause, values);
-  if (get("static")) row.replaceChildren(values);
-  box.append(head, progress.element, row, note, ...plots.elements, table);
-  const ends = [onWidth(box, (w) => { width = w - 8; draw(); }), onChange(model, ["run", "state", "message"], perFrame(draw))];
-  return () => { clearTimeout(waiting); ends.forEach((end) => end()); };
+  const line = row(...(get("static") ? [] : controls.elements), values);
+  box.append(head, shown.progress, line, note, ...shown.below);
+  return endAll([
+    onWidth(box, (w) => { width = w; draw(); }), commands.end,
+    onChange(model, ["run", "state", "message"], perFrame(draw)),
+  ]);
 }
 
 export default { render };

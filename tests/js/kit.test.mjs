@@ -1,21 +1,32 @@
 // The parts of the widgets that draw nothing: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clamp, formatCount, formatLr, formatNumber, formatTime, linearTicks, logTicks, nearest, path, roundLr, scale } from "../../lessonkit/widgets/kit.js";
-import { disagree, grid, lossLimits, valueAt } from "../../lessonkit/widgets/lr_picker.js";
-import { bounds, cycles, lrAt, summary } from "../../lessonkit/widgets/schedule_explorer.js";
-import { meaning, spread } from "../../lessonkit/widgets/layer_groups.js";
+import {
+  amount, clamp, formatCount, formatLr, formatNumber, formatTime, linearTicks, logTicks, lrGrid, nearest,
+  path, roundLr, scale,
+} from "../../lessonkit/widgets/numbers.js";
+import {
+  cutTo, disagree, ending, grid, lossLimits, valueAt, warningFor,
+} from "../../lessonkit/widgets/lr_picker.js";
+import { bounds, cycles, drawnSteps, lrAt, summary } from "../../lessonkit/widgets/schedule_explorer.js";
+import { meaning, spread, withLr } from "../../lessonkit/widgets/layer_groups.js";
 import { key, nearestSheet } from "../../lessonkit/widgets/augment_preview.js";
-import { countUpTo, lossTop, place, upTo } from "../../lessonkit/widgets/run.js";
-import { buttons } from "../../lessonkit/widgets/train_monitor.js";
+import {
+  countUpTo, latest, lossTop, lrLimits, metricLimits, place, upTo,
+} from "../../lessonkit/widgets/run.js";
+import { buttons, credentials, headline } from "../../lessonkit/widgets/train_monitor.js";
 import { playedTo } from "../../lessonkit/widgets/replay.js";
 import { verdict } from "../../lessonkit/widgets/bet.js";
 
 test("numbers are written as people write them", () => {
-  assert.deepEqual([3.2e-4, 0.01, 1e-5, 0, 0.0012, 12, 1e-7].map(formatLr), ["3.2e-4", "0.01", "1e-5", "0", "0.0012", "12", "1e-7"]);
-  assert.deepEqual([0.53219, 1234.5, 2e-5, NaN, 0].map(formatNumber), ["0.532", "1234.5", "2.0e-5", "–", "0"]);
+  const lrs = [3.2e-4, 0.01, 1e-5, 0, 0.0012, 12, 1e-7];
+  assert.deepEqual(lrs.map(formatLr), ["3.2e-4", "0.01", "1e-5", "0", "0.0012", "12", "1e-7"]);
+  assert.deepEqual([0.53219, 1234.5, 2e-5].map(formatNumber), ["0.532", "1234.5", "2.0e-5"]);
+  assert.deepEqual([NaN, 0].map(formatNumber), ["–", "0"]);
   assert.deepEqual([0, 999, 1000, 1234567].map(formatCount), ["0", "999", "1,000", "1,234,567"]);
-  assert.deepEqual([3, 59.4, 59.6, 125, 3599, 7500, NaN].map(formatTime), ["3 s", "59 s", "1 min 00 s", "2 min 05 s", "1 h 00 min", "2 h 05 min", "–"]);
+  assert.deepEqual([3, 59.4, 59.6, 125].map(formatTime), ["3 s", "59 s", "1 min 00 s", "2 min 05 s"]);
+  assert.deepEqual([3599, 7500, NaN].map(formatTime), ["1 h 00 min", "2 h 05 min", "–"]);
+  assert.deepEqual([amount(1, "epoch"), amount(1200, "step", formatCount)], ["1 epoch", "1,200 steps"]);
 });
 
 test("ticks lie inside and are round", () => {
@@ -51,7 +62,8 @@ test("the nearest by ratio", () => {
 test("the picker's steps have two digits, and no two are alike", () => {
   const steps = grid(1e-7, 10);
   assert.equal(new Set(steps).size, steps.length);
-  assert.ok(steps.every((v) => v === roundLr(v)) && steps.includes(0.001) && steps[0] === 1e-7 && steps.at(-1) === 10);
+  assert.ok(steps.every((v) => v === roundLr(v)) && steps.includes(0.001));
+  assert.deepEqual([steps[0], steps.at(-1), steps], [1e-7, 10, lrGrid(1e-7, 10)]);
   assert.equal(grid(0, 1, true).length, 201);
 });
 
@@ -64,13 +76,43 @@ test("values between the points of a curve, and limits", () => {
   assert.ok(disagree({ a: 1e-4, b: 2e-3 }) && !disagree({ a: 1e-4, b: 9e-4 }) && !disagree({}));
 });
 
+test("the picker says what to be careful about", () => {
+  assert.equal(warningFor({ a: 1e-4, b: 9e-4 }), "");
+  assert.match(warningFor({ a: 1e-4, b: 2e-3 }), /ten times apart/);
+  assert.match(warningFor({}), /no rule/);
+});
+
+test("what is cut leaves ten steps", () => {
+  assert.deepEqual(cutTo([0, 20], 0, 15, 30), [15, 15]);
+  assert.deepEqual(cutTo([3, 0], 1, 5, 30), [3, 5]);
+});
+
+test("a trial ends with the mean of its last losses", () => {
+  assert.equal(ending([]), "…");
+  assert.equal(ending([9, 1, 1, 1, 1, 2]), "loss 1.2");
+  assert.match(ending([1, null]), /not finite/);
+});
+
 test("cycles say how long they take", () => {
   assert.deepEqual(cycles(3, 1, 2), [1, 2, 4]);
   assert.deepEqual(bounds([1, 2, 4], 0.5, 30), [15, 45, 105, 225]);
-  assert.equal(summary([1, 2, 4], 0, [0, 64, 192, 448], 25), "1+2+4 = 7 epochs, 448 updates, about 2 min 55 s");
+  const words = summary([1, 2, 4], 0, [0, 64, 192, 448], 25);
+  assert.equal(words, "1+2+4 = 7 epochs, 448 updates, about 2 min 55 s");
   assert.equal(summary([1], 0, [0, 1], 0), "1 epoch, 1 update");
   assert.equal(lrAt(0, [0, 10], 1, 0), 1);
   assert.ok(lrAt(9, [0, 10], 1, 0) < 0.03);
+});
+
+test("a long schedule is drawn in few points, with both sides of each edge", () => {
+  assert.deepEqual(drawnSteps([0, 3, 6]), [0, 1, 2, 3, 4, 5]);
+  const steps = drawnSteps([0, 5001, 20000]);
+  assert.ok(steps.length < 1210 && [0, 5000, 5001].every((k) => steps.includes(k)));
+  assert.equal(steps.at(-1), 19999);
+});
+
+test("the head's own lr is the lr of all", () => {
+  assert.deepEqual(withLr([1, 2, 3], 2, 9), { lrs: [1, 2, 9], lr: 9 });
+  assert.deepEqual(withLr([1, 2, 3], 0, 9), { lrs: [9, 2, 3] });
 });
 
 test("lrs are spread, and a factor means something", () => {
@@ -86,8 +128,11 @@ test("a sheet that is not there is replaced by the nearest of its preset", () =>
   assert.equal(nearestSheet(keys, key("top_down", 1, 64, 0)), null);
 });
 
-const run = { step: 4, n_steps: 8, steps_per_epoch: 2, loss_steps: [2, 4, 6, 8], losses: [4, 3, 2, 1], lr_steps: [2, 4, 6, 8], lrs: [[1, 2, 3, 4], [5, 6, 7, 8]],
-  epochs: [{ step: 2 }, { step: 4 }, { step: 8 }], cycle_ends: [2, 8] };
+const run = {
+  step: 4, n_steps: 8, steps_per_epoch: 2, cycle_ends: [2, 8],
+  epochs: [{ step: 2 }, { step: 4 }, { step: 8 }],
+  loss_steps: [2, 4, 6, 8], losses: [4, 3, 2, 1], lr_steps: [2, 4, 6, 8], lrs: [[1, 2, 3, 4], [5, 6, 7, 8]],
+};
 
 test("a run up to an update", () => {
   assert.equal(countUpTo([2, 4, 6], 4), 2);
@@ -101,6 +146,24 @@ test("wild first losses leave the axis alone", () => {
   assert.ok(lossTop([90, ...Array(99).fill(1)], []) < 2);
   assert.ok(lossTop([1], [{ train_loss: 5, valid_loss: NaN }]) >= 5);
   assert.equal(lossTop([], []), 1);
+});
+
+test("the limits of the other axes", () => {
+  assert.deepEqual(metricLimits([0.5, NaN, 0.9]).map((v) => v.toFixed(2)), ["0.40", "1.00"]);
+  assert.deepEqual(metricLimits([]), [-0.25, 1.25]);
+  assert.deepEqual(lrLimits([[1, 2]], [[1, 4]]), [0, 4.2]);
+  assert.deepEqual(lrLimits([[0, 0], [1, 2], [10, 20]], []), [0.02, 40]);
+});
+
+test("how a run goes, in words", () => {
+  assert.equal(latest({ ...run, left: 90 }), "loss 1 · lr 4 / 8 · 1 min 30 s left");
+  assert.equal(headline("running", run), "loss 1 · lr 4 / 8");
+  assert.equal(headline("paused", { losses: [], lrs: [] }), "paused");
+});
+
+test("a page of JupyterLab may interrupt its kernel", () => {
+  assert.deepEqual(credentials("a=1; _xsrf=b%7C", ""), { "X-XSRFToken": "b|" });
+  assert.deepEqual(credentials("", "secret"), { Authorization: "token secret" });
 });
 
 test("buttons and playing", () => {
