@@ -261,9 +261,8 @@ TASKS = {
         check_picks,
         (
             "First ask of each whether it falls at all.",
-            "Then look for the steep part: the lr lies towards its foot, where it ends, well before "
-            "the lowest "
-            "point.",
+            "Then look for the steep part: the lr lies towards its foot, where it ends, well before the "
+            "lowest point.",
             '`ex2.given.curves["A"].suggestions` says what the four rules make of a curve; it is empty for '
             "one that does not fall.",
         ),
@@ -312,9 +311,8 @@ TASKS = {
         check_twelve,
         (
             "96 pictures in batches of 16 are 6 updates an epoch: `sgdr(1, 2)` is 12 updates.",
-            "`ImageData(..., size=128, bs=16)`, and a look at this learner's own curve: other "
-            "pictures, another "
-            "lr.",
+            "`ImageData(..., size=128, bs=16)`, and a look at this learner's own curve: other pictures, "
+            "another lr.",
             "The finder's lr, on a head that is new.",
         ),
         'mine = Learner(ImageData("sample:side_on", size=128, per_class=16, bs=16, augment="none"))\n'

@@ -251,9 +251,8 @@ TASKS = {
         check_votes,
         (
             "The head first, then `unfreeze`, then cycles with `snapshots=True`. How many cycles, how long?",
-            "Voters must differ and must be good: the rate drives them apart, the length of a cycle "
-            "makes them "
-            "good.",
+            "Voters must differ and must be good: the rate drives them apart, the length of a cycle makes "
+            "them good.",
             "Five cycles of two epochs at 2e-3, `spread_lrs(2e-3, 3, 3)`.",
         ),
         'mine = Learner(ImageData("sample:side_on", size=64, per_class=32, bs=16, augment="side_on"))\n'

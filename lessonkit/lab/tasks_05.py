@@ -286,9 +286,8 @@ TASKS = {
         check_eight,
         (
             "Which changes do the labels survive? Any Augment will do, not only presets.",
-            "Few pictures need more epochs, and augmentation makes epochs worth while: 48 pictures "
-            "in batches "
-            "of 16 are 3 updates each.",
+            "Few pictures need more epochs, and augmentation makes epochs worth while: 48 pictures in "
+            "batches of 16 are 3 updates each.",
             "The whole budget in one cycle, and a preset that is stronger than usual: "
             '`PRESETS["side_on"].scaled(2)`.',
         ),

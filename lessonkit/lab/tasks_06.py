@@ -249,9 +249,8 @@ TASKS = {
             "Look for what decides how many numbers reach the last layer: is it the size of the picture?",
             "A flattens maps of any size, B and C bring them to a fixed size first. But does a small picture "
             "come so far?",
-            "In C a picture of 16 px is 12 px after the first filter and 3 after the pooling; the "
-            "next filter "
-            "is 5 px wide.",
+            "In C a picture of 16 px is 12 px after the first filter and 3 after the pooling; the next "
+            "filter is 5 px wide.",
         ),
         '{"A": [64], "B": [16, 64, 128], "C": [64, 128]}',
         make=make_networks,
