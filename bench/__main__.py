@@ -26,36 +26,34 @@ MODULES = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    "The options, which every benchmark gets."
-    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
-    parser.add_argument(
-        "names",
+OPTIONS = {
+    "names": dict(
         nargs="*",
         metavar="NAME",
         help=f"what to measure: {' '.join(MODULES)} (default: all; gpu only where there is one)",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
-    parser.add_argument(
-        "--photos",
+    ),
+    "--json": dict(type=Path, metavar="FILE", help="write the results there"),
+    "--photos": dict(
         type=Path,
         default=common.ROOT.parent / "shared",
         metavar="FOLDER",
         help="where data/cats_dogs, data/rsscn7 and weights/*.pth are (default: ../shared)",
-    )
-    parser.add_argument(
-        "--rounds", type=int, metavar="N", help="rounds of every race (default: each benchmark's own)"
-    )
-    parser.add_argument("--case", default="", metavar="TEXT", help="only the cases with TEXT in their name")
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="threads of torch (default: each benchmark's own)"
-    )
-    parser.add_argument("--device", help="for gpu: cpu runs the same code without a GPU")
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="small sizes and two rounds: shows that it runs, measures nothing",
-    )
+    ),
+    "--rounds": dict(type=int, metavar="N", help="rounds of every race (default: each benchmark's own)"),
+    "--case": dict(default="", metavar="TEXT", help="only the cases with TEXT in their name"),
+    "--threads": dict(type=int, metavar="N", help="threads of torch (default: each benchmark's own)"),
+    "--device": dict(help="for gpu: cpu runs the same code without a GPU"),
+    "--quick": dict(
+        action="store_true", help="small sizes and two rounds: shows that it runs, measures nothing"
+    ),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    "The options, which every benchmark gets."
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    for name, how in OPTIONS.items():
+        parser.add_argument(name, **how)
     return parser
 
 

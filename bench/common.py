@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +117,13 @@ def met(value: float, target: str) -> bool | None:
     return value <= float(limit) if sign == "<=" else value >= float(limit)
 
 
+def over(seconds: list[float], reference: list[float]) -> dict[str, float]:
+    "The time of every round over the reference's in the same round: median, 10th and 90th percentile."
+    ratios = np.array(seconds) / np.array(reference)
+    low, ratio, high = np.percentile(ratios, [10, 50, 90]).tolist()
+    return {"ratio": ratio, "low": low, "high": high}
+
+
 def rows(
     case: str,
     times: dict[str, list[float]],
@@ -129,25 +136,12 @@ def rows(
     "A row for each contestant; `per`: steps or pictures in a round, by which the seconds are divided."
     result, targets, notes = [], targets or {}, notes or {}
     for name, seconds in times.items():
-        seconds = np.array(seconds)
-        row = Row(
-            case, name, unit, float(np.median(seconds)) / per, rounds=len(seconds), note=notes.get(name, "")
-        )
+        median, note = float(np.median(seconds)) / per, notes.get(name, "")
+        row = Row(case, name, unit, median, rounds=len(seconds), note=note)
         if reference in times:
-            ratios = seconds / np.array(times[reference])
-            low, ratio, high = np.percentile(ratios, [10, 50, 90]).tolist()
-            target = targets.get(name, "")
-            row = Row(
-                **asdict(row)
-                | dict(
-                    ratio=ratio,
-                    low=low,
-                    high=high,
-                    reference=reference,
-                    target=target,
-                    met=met(ratio, target),
-                )
-            )
+            ratios, target = over(seconds, times[reference]), targets.get(name, "")
+            ok = met(ratios["ratio"], target)
+            row = replace(row, **ratios, reference=reference, target=target, met=ok)
         result.append(row)
     return result
 
@@ -257,33 +251,23 @@ def _cpu() -> str:
     )
 
 
+HEAD = ("case", "who", "median", "unit", "ratio", "10%-90%", "to", "target", "met")
+
+
+def _cells(r: dict) -> tuple[str, ...]:
+    "What stands in a line of the table, one for each word of `HEAD`."
+    ratio = spread = ""
+    if r["ratio"] is not None:
+        ratio = f"{r['ratio']:.3g}x" if r["ratio"] >= 10 else f"{r['ratio']:.3f}x"
+        spread = f"{r['low']:.3f}-{r['high']:.3f}"
+    seconds, ok = _seconds(r["seconds"]), {True: "yes", False: "NO", None: ""}[r["met"]]
+    return r["case"], r["name"], seconds, r["unit"], ratio, spread, r["reference"], r["target"], ok
+
+
 def table(name: str, found: dict) -> str:
     "The rows of a benchmark to read."
-    head = ("case", "who", "median", "unit", "ratio", "10%-90%", "to", "target", "met")
-    lines = [head]
-    for r in found["rows"]:
-        ratio, spread = (
-            ("", "")
-            if r["ratio"] is None
-            else (
-                f"{r['ratio']:.3g}x" if r["ratio"] >= 10 else f"{r['ratio']:.3f}x",
-                f"{r['low']:.3f}-{r['high']:.3f}",
-            )
-        )
-        lines.append(
-            (
-                r["case"],
-                r["name"],
-                _seconds(r["seconds"]),
-                r["unit"],
-                ratio,
-                spread,
-                r["reference"],
-                r["target"],
-                {True: "yes", False: "NO", None: ""}[r["met"]],
-            )
-        )
-    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    lines = [HEAD, *map(_cells, found["rows"])]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(HEAD))]
     text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines]
     notes = [f"  {r['case']}, {r['name']}: {r['note']}" for r in found["rows"] if r["note"]]
     skipped = [f"  skipped {k}: {v}" for k, v in found["skipped"].items()]

@@ -18,6 +18,7 @@ TARGETS = {
     "first epoch": {"torchvision": ">= 1.8", "fastai": ">= 4"},
     "later epochs": {"torchvision": ">= 12", "fastai": ">= 25"},
 }
+SEEN = {"first epoch": "*/*/*", "later epochs": "train/*/*"}  # the pictures that are read
 
 
 def epoch(dl) -> int:
@@ -102,6 +103,8 @@ def enlarged(folder: Path, target: Path) -> Path:
     "The same photos at 500 x 375 px (or upright), a common size of small photos; encoded anew as JPEG."
     from PIL import Image
 
+    if target.exists():  # made by an earlier case
+        return target
     for file in folder.rglob("*.jpg"):
         with Image.open(file) as im:
             size = (500, 375) if im.width >= im.height else (375, 500)
@@ -128,27 +131,15 @@ def run(options) -> dict:
     with threads(options.threads or min(2, os.cpu_count() or 1)), tempfile.TemporaryDirectory() as temporary:
         if options.quick:
             folder = some_photos(folder, Path(temporary) / "photos", 20)
-        n = {
-            "first epoch": len(list(folder.glob("*/*/*"))),
-            "later epochs": len(list(folder.glob("train/*/*"))),
-        }
+        n = {when: len(list(folder.glob(some))) for when, some in SEEN.items()}
         cases = [(64, "")] if options.quick else [(128, ""), (128, " from 500x375"), (64, ""), (224, "")]
         for (size, large), (when, targets) in product(cases, TARGETS.items()):
-            case, source = f"{size} px{large}, {when}", folder
+            case, first = f"{size} px{large}, {when}", when == "first epoch"
             if options.case not in case:
                 continue
-            if large:
-                source = Path(temporary) / "large"
-                if not source.exists():
-                    enlarged(folder, source)
-            rounds = options.rounds or (2 if options.quick else 3 if when == "first epoch" else 5)
-            found = compare(
-                case,
-                contestants(source, size, when == "first epoch"),
-                rounds,
-                "lessonkit",
-                "a picture",
-                n[when],
-            )
+            source = enlarged(folder, Path(temporary) / "large") if large else folder
+            rounds = options.rounds or (2 if options.quick else 3 if first else 5)
+            who = contestants(source, size, first)
+            found = compare(case, who, rounds, "lessonkit", "a picture", n[when])
             results.append(with_best_targets(found, targets if size == 128 else {}))
     return merged(results)

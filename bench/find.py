@@ -85,13 +85,11 @@ def torch_lr_finder(case: Case, n: int):
     return go
 
 
-def lightning(case: Case, n: int):
-    lightning = peer("lightning")
-    from lightning.pytorch.tuner import Tuner
+def lightning_module(case: Case):
+    "What Lightning's finder sweeps."
+    module = peer("lightning").LightningModule
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-
-    class Module(lightning.LightningModule):
+    class Module(module):
         def __init__(self):
             super().__init__()
             self.model, self.lr = case.seeded(), LR_MIN
@@ -102,7 +100,16 @@ def lightning(case: Case, n: int):
         def configure_optimizers(self):
             return case.make_opt(self.parameters(), self.lr)
 
-    made = Module()
+    return Module()
+
+
+def lightning(case: Case, n: int):
+    lightning = peer("lightning")
+    from lightning.pytorch.tuner import Tuner
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    made = lightning_module(case)
+    sweep = dict(min_lr=LR_MIN, max_lr=LR_MAX, num_training=n, early_stop_threshold=None)
 
     def go():
         with tempfile.TemporaryDirectory() as folder, chdir(folder):  # its finder writes a checkpoint
@@ -115,9 +122,7 @@ def lightning(case: Case, n: int):
                 enable_checkpointing=False,
                 enable_model_summary=False,
             )
-            Tuner(trainer).lr_find(
-                made, case.train_dl, min_lr=LR_MIN, max_lr=LR_MAX, num_training=n, early_stop_threshold=None
-            )
+            Tuner(trainer).lr_find(made, case.train_dl, **sweep)
 
     return go
 

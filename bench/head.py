@@ -4,6 +4,7 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -131,33 +132,17 @@ def limit(folder, n_threads: int) -> dict:
     training pictures through the body."""
     case, unit = f"efficientnet_lite0 {SIZE} px, folder to linear probe", alone(n_threads, one_pass, folder)
     score, error = alone(n_threads, probe, folder)
-    found, skipped = (
-        [Row(case, "one pass", "s", unit, 1.0, 1.0, 1.0, "one pass", note=f"the probe has {score:.4f}")],
-        {},
-    )
+    note = f"the probe has {score:.4f}"
+    found, skipped = [Row(case, "one pass", "s", unit, 1.0, 1.0, 1.0, "one pass", note=note)], {}
     for augment in ("none", "side_on"):
+        name = f"lessonkit, augment {augment}"
         seconds, best = alone(n_threads, to_level, folder, score - error, augment)
         if seconds is None:
-            skipped[f"lessonkit, augment {augment}"] = (
-                f"best of six epochs {best:.4f}, the probe has {score:.4f}"
-            )
+            skipped[name] = f"best of six epochs {best:.4f}, the probe has {score:.4f}"
             continue
-        ratio = seconds / unit
-        found.append(
-            Row(
-                case,
-                f"lessonkit, augment {augment}",
-                "s",
-                seconds,
-                ratio,
-                ratio,
-                ratio,
-                "one pass",
-                target=LIMIT,
-                met=met(ratio, LIMIT),
-                note=f"to {score - error:.4f}; best of six epochs {best:.4f}",
-            )
-        )
+        ratios, note = [seconds / unit] * 3, f"to {score - error:.4f}; best of six epochs {best:.4f}"
+        row = Row(case, name, "s", seconds, *ratios, "one pass", note=note)
+        found.append(replace(row, target=LIMIT, met=met(row.ratio, LIMIT)))
     return result(found, skipped)
 
 

@@ -144,10 +144,9 @@ def fastai(case: Case):
     return lambda: learn.fit_one_cycle(1, LR)
 
 
-def lightning(case: Case, log: bool):
-    "Lightning with its progress bar and a cosine schedule by step; log: the loss in the bar."
+def lightning_module(case: Case, log: bool):
+    "What Lightning trains; log: the loss in the bar."
     module = peer("lightning").LightningModule
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
     class Module(module):
         def __init__(self):
@@ -168,19 +167,34 @@ def lightning(case: Case, log: bool):
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, len(case.train_dl))
             return {"optimizer": opt, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    made, trainer = (
-        Module(),
-        peer("lightning").Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-        ),
+    return Module()
+
+
+def lightning(case: Case, log: bool):
+    "Lightning with its progress bar and a cosine schedule by step; log: the loss in the bar."
+    made = lightning_module(case, log)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    trainer = peer("lightning").Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
     )
     return lambda: trainer.fit(made, case.train_dl, case.valid_dl)
+
+
+def contestants(case: Case) -> dict[str, Callable]:
+    "Everyone who trains the network, by name."
+    return {
+        "bare": partial(bare, case),
+        "lessonkit": partial(ours, case),
+        "fastai": partial(fastai, case),
+        "lightning": partial(lightning, case, False),
+        "lightning, loss logged": partial(lightning, case, True),
+    }
 
 
 def run(options) -> dict:
@@ -189,24 +203,8 @@ def run(options) -> dict:
     with threads(options.threads or 1), terminal(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for case in (c for c in cases(options.quick) if options.case in c.name):
-            contestants = {
-                "bare": partial(bare, case),
-                "lessonkit": partial(ours, case),
-                "fastai": partial(fastai, case),
-                "lightning": partial(lightning, case, False),
-                "lightning, loss logged": partial(lightning, case, True),
-            }
-            target = "<= 1.00" if case.name.startswith("MLP") else "<= 1.01"
-            rounds = options.rounds or (2 if options.quick else 15 if case.name.startswith("MLP") else 9)
-            results.append(
-                compare(
-                    case.name,
-                    contestants,
-                    rounds,
-                    "bare",
-                    "a step",
-                    len(case.train_dl),
-                    {"lessonkit": target},
-                )
-            )
+            small, n = case.name.startswith("MLP"), len(case.train_dl)
+            target = {"lessonkit": "<= 1.00" if small else "<= 1.01"}
+            rounds = options.rounds or (2 if options.quick else 15 if small else 9)
+            results.append(compare(case.name, contestants(case), rounds, "bare", "a step", n, target))
     return merged(results)

@@ -8,6 +8,7 @@ do not count.
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from lessonkit import ImageData, five_steps
@@ -51,6 +52,20 @@ def ours(folder, arch: str, weights, size: int, quick: bool) -> list[tuple[float
     return points
 
 
+def clock(points: list[tuple[float, float]], began: float):
+    "A callback of fastai's that adds (seconds since `began`, accuracy) after every epoch but the finder's."
+    from fastai.vision.all import Callback
+
+    class Clock(Callback):
+        order = 60  # after the recorder, which has the metrics
+
+        def after_epoch(self):
+            if not hasattr(self, "lr_finder"):
+                points.append((time.perf_counter() - began, float(self.recorder.values[-1][-1])))
+
+    return Clock()
+
+
 def fastai(
     folder,
     arch: str,
@@ -69,23 +84,12 @@ def fastai(
     began, points = time.perf_counter(), []
     stats = {"stats": ((0.5,) * 3, (0.5,) * 3)} if weights == "DEFAULT" else {}
     dls = fastai_dls(folder, size, 8 if quick else bs, 0 if quick else 2, **stats)
-    from fastai.vision.all import Callback
-
-    class Clock(Callback):
-        order = 60  # after the recorder, which has the metrics
-
-        def after_epoch(self):
-            if not hasattr(self, "lr_finder"):
-                points.append((time.perf_counter() - began, float(self.recorder.values[-1][-1])))
-
     with tempfile.TemporaryDirectory() as temporary:  # its finder writes a checkpoint
         learn = fastai_learner(dls, arch, weights, train_bn=train_bn, path=temporary)
         if channels_last:
-            from fastai.callback.channelslast import ChannelsLast
-
-            learn.add_cb(ChannelsLast())
+            learn.add_cb(peer("fastai.callback.channelslast").ChannelsLast())
         lr = lr or learn.lr_find(num_it=20 if quick else 100, show_plot=False).valley
-        learn.add_cb(Clock())
+        learn.add_cb(clock(points, began))
         learn.fine_tune(1 if quick else epochs, base_lr=lr, freeze_epochs=freeze_epochs)
     return points
 
@@ -95,35 +99,23 @@ def until(points: list[tuple[float, float]], level: float) -> float:
     return min(seconds for seconds, accuracy in points if accuracy >= level)
 
 
+def against(row: Row, mine: float, level: float) -> Row:
+    "A peer's row beside the seconds that lessonkit took to the same accuracy, `level`."
+    ratio, low = row.seconds / mine, level < LEVEL
+    target = "" if low or "no finder" in row.name else TARGET  # it is told what the others must find
+    note = row.note + (f"; {LEVEL} was not reached" if low else "")
+    ratios = {"ratio": ratio, "low": ratio, "high": ratio}
+    return replace(row, **ratios, reference="lessonkit", target=target, met=met(ratio, target), note=note)
+
+
 def judged(case: str, runs: dict[str, list[tuple[float, float]]]) -> list[Row]:
     "Rows from the runs: a peer's time to the accuracy that it and lessonkit both reach, over ours."
     best, found = {name: max(a for _, a in points) for name, points in runs.items()}, []
     for name, points in runs.items():
         level = min(best[name], best["lessonkit"])
-        seconds, note = (
-            until(points, level),
-            f"to {level:.4f}; best {best[name]:.4f} after {until(points, best[name]):.0f} s",
-        )
-        if name == "lessonkit":
-            found.append(Row(case, name, "s", seconds, note=note))
-            continue
-        ratio, low = seconds / until(runs["lessonkit"], level), level < LEVEL
-        target = "" if low or "no finder" in name else TARGET  # it is told what the others must find
-        found.append(
-            Row(
-                case,
-                name,
-                "s",
-                seconds,
-                ratio,
-                ratio,
-                ratio,
-                "lessonkit",
-                target=target,
-                met=met(ratio, target) if target else None,
-                note=note + (f"; {LEVEL} was not reached" if low else ""),
-            )
-        )
+        note = f"to {level:.4f}; best {best[name]:.4f} after {until(points, best[name]):.0f} s"
+        row = Row(case, name, "s", until(points, level), note=note)
+        found.append(row if name == "lessonkit" else against(row, until(runs["lessonkit"], level), level))
     return found
 
 

@@ -198,14 +198,11 @@ def lite0(data: Tensors) -> nn.Module:
     return model
 
 
-def tasks(photos: Path) -> list[Task]:
-    "Those that can be run: without the folder of photos, the ones on digits and drawn pictures."
-    plain, normed, above = (
-        partial(cnn, norm=False),
-        partial(cnn, norm=True),
-        partial(drawn, domain="top_down"),
-    )
-    found = [
+def small_tasks() -> list[Task]:
+    "On digits and drawn pictures, which need no folder."
+    plain, normed = (partial(cnn, norm=norm) for norm in (False, True))
+    above, frozen = (partial(drawn, domain="top_down"), partial(features, name="side_on", arch=DEFAULT_ARCH))
+    return [
         Task("digits, linear", digits, linear, "sgd"),
         Task("digits, MLP", digits, mlp, "sgd"),
         Task("digits, MLP", digits, mlp, "adamw"),
@@ -217,16 +214,14 @@ def tasks(photos: Path) -> list[Task]:
         Task("drawn from the side, CNN with batch norm", drawn, normed, "adamw", (2, 4)),
         Task("drawn from above, CNN with batch norm", above, normed, "adamw", (2, 4)),
         Task("drawn from above, CNN with batch norm", above, normed, "sgd", (2, 4)),
-        Task(
-            "few from the side, frozen lite0",
-            partial(features, name="side_on", arch=DEFAULT_ARCH),
-            head,
-            "adamw",
-            bs=16,
-        ),
+        Task("few from the side, frozen lite0", frozen, head, "adamw", bs=16),
         Task("few from the side, whole lite0", few, lite0, "adamw", (1, 3), 16),
     ]
-    return found + (photo_tasks(photos) if (photos / "data").is_dir() else [])
+
+
+def tasks(photos: Path) -> list[Task]:
+    "Those that can be run: without the folder of photos, the ones on digits and drawn pictures."
+    return small_tasks() + (photo_tasks(photos) if (photos / "data").is_dir() else [])
 
 
 def photo_tasks(photos: Path) -> list[Task]:

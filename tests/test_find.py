@@ -302,6 +302,34 @@ def raise_at(k, error):
     return f
 
 
+class Tripping(list):
+    "A loader that calls `trip` before each of its batches."
+
+    def __init__(self, data, trip):
+        self.data, self.trip = data, trip
+
+    def __iter__(self):
+        for batch in self.data:
+            self.trip()
+            yield batch
+
+
+def set_traps(where, trip, model, opt, data):
+    "What is to be swept over, and by which loss, so that `trip` is called there; and the hooks to remove."
+    loader, loss_fn, handles = data, F.cross_entropy, []
+    if where == "loader":
+        loader = Tripping(data, trip)
+    if where == "loss":
+        loss_fn = lambda out, y: (trip(), F.cross_entropy(out, y))[1]
+    if where == "forward":
+        model.before_forward = trip
+    if where == "backward":
+        handles.append(model.b.register_full_backward_hook(trip))
+    if where == "opt":
+        handles.append(opt.register_step_pre_hook(trip))
+    return loader, loss_fn, handles
+
+
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize(
     "error",
@@ -317,24 +345,7 @@ def test_an_exception_anywhere_leaves_no_trace(where, error, k, name):
     step(model, opt, n=k % 3)
     model.cache = None
     trip, data = raise_at(k, error), make_loader(generator=torch.Generator().manual_seed(1))
-    handles = []
-
-    class Tripping(list):
-        def __iter__(self):
-            for batch in data:
-                trip()
-                yield batch
-
-    loader = Tripping() if where == "loader" else data
-    loss_fn = F.cross_entropy
-    if where == "loss":
-        loss_fn = lambda out, y: (trip(), F.cross_entropy(out, y))[1]
-    if where == "forward":
-        model.before_forward = trip
-    if where == "backward":
-        handles.append(model.b.register_full_backward_hook(trip))
-    if where == "opt":
-        handles.append(opt.register_step_pre_hook(trip))
+    loader, loss_fn, handles = set_traps(where, trip, model, opt, data)
     before = everything(model, opt, None, data if loader is data else None)
     try:
         lr_find(model, loader, loss_fn, opt, n_steps=30, smooth=0.5)
@@ -1018,17 +1029,8 @@ def test_the_validation_loss_is_taken_in_eval_mode_from_the_same_batches():
     model.before_forward = lambda: modes.append(
         (model.training, model.frozen[1].training, torch.is_grad_enabled())
     )
-    found = lr_find(
-        model,
-        make_loader(),
-        F.cross_entropy,
-        opt,
-        n_steps=12,
-        lr_min=1e-12,
-        lr_max=1e-11,
-        valid_dl=valid,
-        valid_batches=2,
-    )
+    options = dict(n_steps=12, lr_min=1e-12, lr_max=1e-11, valid_dl=valid, valid_batches=2)
+    found = lr_find(model, make_loader(), F.cross_entropy, opt, **options)
     assert modes == [(True, False, True), (False, False, False), (False, False, False)] * 12
     twin.eval()
     with torch.no_grad():

@@ -66,7 +66,7 @@ def test_the_lr_curve_shows_every_number_and_names_every_rule():
     assert [line.get_xdata()[0] for line in ax.lines[2:]] == list(found.suggestions.values())
 
 
-def test_the_schedule_is_drawn_as_simulated():
+def test_the_schedule_is_drawn_as_it_runs():
     schedule = sgdr(3, 1, 2, lr_max=0.1).with_steps(10)
     ax = schedule.plot(axes())
     assert list(ax.lines[0].get_ydata()) == schedule.lrs

@@ -77,24 +77,29 @@ def test_usual_mistakes_of_the_spread_have_names(answer, word):
     assert word in again(check_spread, answer, None)
 
 
-@pytest.mark.parametrize("k", [0, 1])
-def test_what_has_no_gradient_is_counted_in_every_group(data, monkeypatch, k):
-    monkeypatch.setattr(tasks_03.random.SystemRandom, "randrange", lambda self, n: k)
+@pytest.fixture(params=[0, 1])
+def forgotten(data, monkeypatch, request):
+    "A network whose first, or second, group was left frozen."
+    monkeypatch.setattr(tasks_03, "shuffled", lambda groups: [request.param])
     about = SimpleNamespace(data=data)
     about.__dict__.update(tasks_03.make_forgotten(about))
-    totals, still = [g.n_params for g in about.learn.groups], about.still
-    assert (
-        about.forgotten == k and still[k] == totals[k] and 0 < still[1 - k] < totals[1 - k] and still[2] == 0
-    )
-    assert "was forgotten" in check_still(still, about) and "was forgotten" in check_still(
-        tuple(map(float, still)), about
-    )
-    only, norms = (
-        [n if i == k else 0 for i, n in enumerate(totals)],
-        [0 if i == k else n for i, n in enumerate(still)],
-    )
+    assert about.forgotten == request.param
+    return about
+
+
+def test_what_has_no_gradient_is_counted_in_every_group(forgotten):
+    totals, still, k = [g.n_params for g in forgotten.learn.groups], forgotten.still, forgotten.forgotten
+    assert still[k] == totals[k] and 0 < still[1 - k] < totals[1 - k] and still[2] == 0
+    for answer in (still, tuple(map(float, still))):
+        assert "was forgotten" in check_still(answer, forgotten)
+
+
+def test_usual_mistakes_of_the_count_have_names(forgotten):
+    totals, still, k = [g.n_params for g in forgotten.learn.groups], forgotten.still, forgotten.forgotten
+    only = [n if i == k else 0 for i, n in enumerate(totals)]
+    norms = [0 if i == k else n for i, n in enumerate(still)]
     for answer, word in (
-        (about.tensors, "tensors"),
+        (forgotten.tensors, "tensors"),
         ([n - s for n, s in zip(totals, still)], "do have"),
         (only, "always"),
         (norms, "whole group"),
@@ -104,7 +109,7 @@ def test_what_has_no_gradient_is_counted_in_every_group(data, monkeypatch, k):
         ("a lot", "numbers of weights"),
         *([([*totals[:2], 0], "only one group")] if k else []),
     ):
-        said = again(check_still, answer, about)
+        said = again(check_still, answer, forgotten)
         assert word in said or (answer == only and "keep frozen" in said)
         assert f"{still[1 - k]}" not in said.replace(",", "")
 

@@ -134,13 +134,18 @@ def test_usual_mistakes_of_a_difference_have_names(answer, word):
     assert word in again(check_doubt, answer, None)
 
 
-def test_the_recipe_is_beaten_on_its_own_pictures(learn):
+@pytest.fixture
+def beaten(learn):
+    "A recipe with five mistakes in sixty pictures, and the right answers."
     labels = torch.arange(6).repeat_interleave(10)
     said = labels.clone()
     said[:5] = 1
-    about = SimpleNamespace(
-        five=SimpleNamespace(learner=said_by(learn, said=said, labels=labels)), learn=learn
-    )
+    five = SimpleNamespace(learner=said_by(learn, said=said, labels=labels))
+    return SimpleNamespace(five=five, learn=learn), labels
+
+
+def test_the_recipe_is_beaten_by_half_of_its_mistakes(learn, beaten):
+    about, labels = beaten
     for there in (learn, about.five.learner):
         assert "before the question" in again(check_beaten, there, about)
     for wrong, right in ((2, True), (3, False), (0, True)):
@@ -151,6 +156,12 @@ def test_the_recipe_is_beaten_on_its_own_pictures(learn):
             assert f"yours has {wrong} wrong" in check_beaten(stub, about)
         else:
             assert "Half of that" in again(check_beaten, stub, about)
+    about.five.learner = said_by(learn, said=labels, labels=labels)
+    assert "nothing to halve" in again(check_beaten, said_by(learn, said=labels, labels=labels), about)
+
+
+def test_the_recipe_is_beaten_on_its_own_pictures(learn, beaten):
+    about, labels = beaten
     assert "judged by 12" in again(check_beaten, said_by(learn, said=labels[:12], labels=labels[:12]), about)
     more = Learner(ImageData("sample:side_on", size=32, per_class=20, bs=16, augment="none", progress=False))
     assert "not trained" in again(check_beaten, more, about)
@@ -162,8 +173,6 @@ def test_the_recipe_is_beaten_on_its_own_pictures(learn):
     assert "pictures that the recipe had not" in again(check_beaten, other, about)
     more.data = SimpleNamespace(classes=("a", "b"))
     assert "other classes" in again(check_beaten, more, about)
-    about.five.learner = said_by(learn, said=labels, labels=labels)
-    assert "nothing to halve" in again(check_beaten, said_by(learn, said=labels, labels=labels), about)
 
 
 @settings(deadline=None, max_examples=60)

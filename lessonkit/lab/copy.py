@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIRST', 'lesson_folder', 'read_lessons', 'copy_lessons', 'lab_command', 'open_lab']
 
-# %% ../../nbs/api/8_lab/00_copy.ipynb #a997c58f
+# %% ../../nbs/api/8_lab/00_copy.ipynb #56ed78a0
 import hashlib
 import json
 import os
@@ -17,19 +17,7 @@ from pathlib import Path
 
 from ..basics import memory_environment, write_whole
 
-# %% ../../nbs/api/8_lab/00_copy.ipynb #82426b0b
-FIRST = "01_lr_finder.ipynb"
-
-
-def _without_outputs(content: bytes) -> bytes:
-    "A notebook's file with its code cells not yet run."
-    notebook = json.loads(content)
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            cell |= {"outputs": [], "execution_count": None}
-    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
-
-# %% ../../nbs/api/8_lab/00_copy.ipynb #ba08b296
+# %% ../../nbs/api/8_lab/00_copy.ipynb #db6eadbd
 def lesson_folder() -> Path:
     "Where the lessons of this version lie. FileNotFoundError: the package has none."
     package = Path(str(files("lessonkit")))
@@ -38,21 +26,30 @@ def lesson_folder() -> Path:
             return folder
     raise FileNotFoundError(f"there are no lessons in {package}: install lessonkit anew")
 
-# %% ../../nbs/api/8_lab/00_copy.ipynb #7fc57046
+# %% ../../nbs/api/8_lab/00_copy.ipynb #da4e59a8
+def _without_outputs(content: bytes) -> bytes:
+    "A notebook's file with its code cells not yet run."
+    notebook = json.loads(content)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
+
+# %% ../../nbs/api/8_lab/00_copy.ipynb #a33e9a8b
 def read_lessons() -> dict[str, bytes]:
     "The lessons by file name, without outputs."
     return {
         path.name: _without_outputs(path.read_bytes()) for path in sorted(lesson_folder().glob("*.ipynb"))
     }
 
-# %% ../../nbs/api/8_lab/00_copy.ipynb #2fa88c48
+# %% ../../nbs/api/8_lab/00_copy.ipynb #e0ded0a5
 _KEPT = ".lessonkit.json"
 
 
 def _fingerprint(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
-# %% ../../nbs/api/8_lab/00_copy.ipynb #fe0e7d19
+# %% ../../nbs/api/8_lab/00_copy.ipynb #f997f773
 def _read_kept(path: Path) -> dict[str, str]:
     """The fingerprints that are kept. None of a damaged file: then every lesson that is there counts as the
     reader's."""
@@ -62,13 +59,24 @@ def _read_kept(path: Path) -> dict[str, str]:
     except (FileNotFoundError, ValueError):
         return {}
 
-# %% ../../nbs/api/8_lab/00_copy.ipynb #63b36e04
+# %% ../../nbs/api/8_lab/00_copy.ipynb #a152f815
+def _decide(here: str | None, given: str | None, new: str, update: bool) -> str:
+    """What becomes of a lesson: "keep" what is there, leave it as "older" than the new one, "write" the new
+    one, or write it "beside" the reader's. here, given: fingerprints of the file that is there and of the one
+    that was handed over, None if there is none."""
+    if here and new in (here, given):
+        return "keep"
+    if here and not update:
+        return "older"
+    return "write" if here in (None, given) else "beside"
+
+# %% ../../nbs/api/8_lab/00_copy.ipynb #5aaeb90d
 def _beside(path: Path) -> Path:
     "A name beside `path`, with this version in it, that is not taken."
     names = (path.with_stem(f"{path.stem}-{version('lessonkit')}{f'-{k}' if k else ''}") for k in range(1000))
     return next(p for p in names if not p.exists())
 
-# %% ../../nbs/api/8_lab/00_copy.ipynb #8a6d5cce
+# %% ../../nbs/api/8_lab/00_copy.ipynb #f6357f96
 def copy_lessons(
     folder: str | os.PathLike, update: bool = False, lessons: Mapping[str, bytes] | None = None
 ) -> list[str]:
@@ -80,33 +88,32 @@ def copy_lessons(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / _KEPT
-    given, lines, newer = _read_kept(kept), [], 0
+    given, lines, older = _read_kept(folder / _KEPT), [], 0
     for name, content in (read_lessons() if lessons is None else lessons).items():
         path, new = folder / name, _fingerprint(content)
         here = _fingerprint(path.read_bytes()) if path.exists() else None
-        if here and new in (here, given.get(name)):
-            continue
-        if here and not update:
-            newer += 1
-            continue
-        touched = here not in (None, given.get(name))
-        path = _beside(path) if touched else path
-        write_whole(path, content)
-        lines.append(f"{path.name}: {f'new, beside your {name}' if touched else 'new'}")
-        given[name] = new
-    write_whole(kept, given)
-    more = f"{newer} lesson{'s' * (newer != 1)} here may be older than this lessonkit: "
-    return lines + ([f"{more}lessonkit lab --update brings the new ones, beside yours"] if newer else [])
+        what = _decide(here, given.get(name), new, update)
+        older += what == "older"
+        if what in ("write", "beside"):
+            path = path if what == "write" else _beside(path)
+            write_whole(path, content)
+            lines.append(f"{path.name}: {'new' if what == 'write' else f'new, beside your {name}'}")
+            given[name] = new
+    write_whole(folder / _KEPT, given)
+    more = f"{older} lesson{'s' * (older != 1)} here may be older than this lessonkit: "
+    return lines + ([f"{more}lessonkit lab --update brings the new ones, beside yours"] if older else [])
 
-# %% ../../nbs/api/8_lab/00_copy.ipynb #7f269bd7
+# %% ../../nbs/api/8_lab/00_copy.ipynb #cb16f296
+FIRST = "01_lr_finder.ipynb"
+
+
 def lab_command(folder: str | os.PathLike, extra: list[str]) -> list[str]:
     "The command that opens JupyterLab at the first lesson, on this machine alone unless `extra` has an --ip."
     here = [] if any(e.startswith(("--ip", "--ServerApp.ip")) for e in extra) else ["--ip=127.0.0.1"]
     first = f"--LabApp.default_url=/lab/tree/{FIRST}"  # also in the address that it prints
     return [sys.executable, "-m", "jupyterlab", str(Path(folder).resolve()), first, *here, *extra]
 
-# %% ../../nbs/api/8_lab/00_copy.ipynb #58075f1f
+# %% ../../nbs/api/8_lab/00_copy.ipynb #2897cb09
 def open_lab(folder: str | os.PathLike, extra: list[str] = ()) -> None:
     "Become JupyterLab on the lessons in `folder`, with this environment's kernel. Does not come back."
     command = lab_command(folder, list(extra))
