@@ -91,7 +91,49 @@ def test_the_notebook_has_its_shape(notebook):
     assert not any("import *" in c for c in code) and exported
     assert any("assert" in c for c in code if not c.startswith("#|")), "nothing in it is shown to hold"
     outputs = [o for c in json.loads(notebook.read_text())["cells"] for o in c.get("outputs", [])]
-    assert not any(o["output_type"] == "error" for o in outputs)
+    assert outputs and not any(o["output_type"] == "error" for o in outputs)
+
+
+def code_lines(source):
+    "The lines of a program that hold code: no docstrings, comments or blank lines."
+    texts = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node):
+            texts |= {*range(node.body[0].lineno, node.body[0].end_lineno + 1)}
+    lines = enumerate(source.splitlines(), 1)
+    return {k for k, line in lines if k not in texts and line.strip() and line.strip()[0] != "#"}
+
+
+def definitions(source):
+    return [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
+def test_the_notebook_is_a_chapter(notebook):
+    "It opens with a version that runs; each export is short, of one thing, and has a thought before it."
+    before, opened = "code", False
+    for cell in json.loads(notebook.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if source.startswith("#| export") and not all(
+            isinstance(n, ast.Import | ast.ImportFrom) for n in ast.parse(source).body
+        ):
+            things = definitions(source)
+            assert opened, "the simplest version that works comes first"
+            assert before == "markdown", f"no thought stands before {source[10:60]}"
+            assert len(things) <= 1 and (not things or len(code_lines(source)) <= 25), things[0].name
+        opened |= cell["cell_type"] == "code" and not source.startswith("#|")
+        before = cell["cell_type"]
+
+
+def test_functions_have_at_most_25_lines():
+    folders = ("lessonkit", "tests", "docs", "bench")
+    for path in (p for folder in folders for p in (ROOT / folder).rglob("*.py")):
+        source = path.read_text()
+        lines = code_lines(source)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                n = len(lines & {*range(node.lineno, node.end_lineno + 1)})
+                assert n <= 25, f"{path.name}: {node.name} has {n} lines of code"
 
 
 imports = runpy.run_path(str(ROOT / "docs" / "house.py"))["imports"]
