@@ -2,11 +2,11 @@
 
 from .evaluate import (
     accuracy,
-    average_answers,
+    average_preds,
     average_weights,
     confusion_matrix,
     flatness,
-    get_answers,
+    get_preds,
     most_wrong,
 )
 from .images import DATASETS, PRESETS, Augment, DataError, ImageData, check_folder
@@ -42,7 +42,7 @@ __all__ = [
     "Schedule",
     "TrainingError",
     "accuracy",
-    "average_answers",
+    "average_preds",
     "average_weights",
     "build_model",
     "check_folder",
@@ -50,7 +50,7 @@ __all__ = [
     "five_steps",
     "flatness",
     "freeze_to",
-    "get_answers",
+    "get_preds",
     "layer_groups",
     "load_model",
     "lr_find",

@@ -14,8 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from .basics import write_whole
-from .evaluate import Answers, confusion_matrix, most_wrong
-from .images.augment import Plan, plan
+from .evaluate import Predictions, confusion_matrix, most_wrong
+from .images.augment import draw_transforms
 from .images.data import ImageData
 from .images.decode import load_picture
 from .images.render import render
@@ -63,7 +63,7 @@ def augmented(data: ImageData, n_pictures: int = 2, n_each: int = 6, seed: int =
     items = data.items("train")
     chosen = [items[k * len(items) // n_pictures] for k in range(n_pictures)]
     pictures = [load_picture(i.path, data.size * 8 // 7) for i in chosen for _ in range(n_each)]
-    drawn: Plan = plan(len(pictures), data.augment, np.random.default_rng(seed))
+    drawn = draw_transforms(len(pictures), data.augment, np.random.default_rng(seed))
     batch = render(pictures, drawn, data.size)
     return list(batch.clamp(0, 1).permute(0, 2, 3, 1).numpy())
 
@@ -86,18 +86,18 @@ def _step_figures(five: FiveSteps) -> dict[int, list[tuple[str, str]]]:
     return figures
 
 # %% ../nbs/api/6_recipe/01_report.ipynb #6a0dfc95
-def _confusion_figure(answers: Answers, classes: tuple[str, ...]) -> tuple[str, str]:
-    matrix = confusion_matrix(answers, len(classes)).tolist()
+def _confusion_figure(preds: Predictions, classes: tuple[str, ...]) -> tuple[str, str]:
+    matrix = confusion_matrix(preds, len(classes)).tolist()
     side = min(9, max(3.4, 1.4 + 0.5 * len(classes)))
     png = _png(lambda ax: plot_confusion(matrix, list(classes), ax), side + 0.4, side)
     return "Rows: what the pictures show. Columns: what the network says.", png
 
 # %% ../nbs/api/6_recipe/01_report.ipynb #74c746ed
-def _worst_figure(learn, answers: Answers, worst: list[int]) -> tuple[str, str]:
+def _worst_figure(learn, preds: Predictions, worst: list[int]) -> tuple[str, str]:
     "The validation pictures at the positions `worst`, with what they are and what was said."
     classes, items = learn.data.classes, learn.data.items("valid")
     titles = [
-        f"{classes[answers.labels[k]]}\nsaid {classes[answers.predicted[k]]} {answers.probs[k].max():.0%}"
+        f"{classes[preds.labels[k]]}\nsaid {classes[preds.predicted[k]]} {preds.probs[k].max():.0%}"
         for k in worst
     ]
     pictures = [load_picture(items[k].path, 160) for k in worst]
@@ -114,10 +114,10 @@ def _worst_figure(learn, answers: Answers, worst: list[int]) -> tuple[str, str]:
 def _result_figures(five: FiveSteps) -> list[tuple[str, str]]:
     "What the best network takes for what, and the pictures it is most wrong about."
     learn = five.learner
-    answers = learn.answers()
-    worst = most_wrong(answers, 8)
-    figures = [_confusion_figure(answers, learn.data.classes)]
-    return figures + ([_worst_figure(learn, answers, worst)] if worst else [])
+    preds = learn.get_preds()
+    worst = most_wrong(preds, 8)
+    figures = [_confusion_figure(preds, learn.data.classes)]
+    return figures + ([_worst_figure(learn, preds, worst)] if worst else [])
 
 # %% ../nbs/api/6_recipe/01_report.ipynb #b4cea36f
 NEXT_ARCHS = ("resnet34", "resnext50_32x4d")

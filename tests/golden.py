@@ -214,7 +214,8 @@ def fit_frozen_features(folder):
 
     learn = Learner(pictures(augment="none"))
     learn.fit(sgdr(2, 1), lr=1e-2, progress=False)
-    return trained(learn) | {"answers": learn.answers().probs}
+    get_preds = getattr(learn, "get_preds", None) or learn.answers  # as it was called before
+    return trained(learn) | {"answers": get_preds().probs}
 
 
 @golden

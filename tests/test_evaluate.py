@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from lessonkit.evaluate import Answers, average_answers, average_weights, flatness, get_answers
+from lessonkit.evaluate import Predictions, average_preds, average_weights, flatness, get_preds
 from lessonkit.images.augment import Augment
 from lessonkit.images.data import ImageData
 from lessonkit.train.learner import Learner
@@ -50,19 +50,19 @@ def test_weights_are_averaged_as_torch_does():
 
 
 def test_predictions_are_averaged_picture_by_picture(dl):
-    answers = [get_answers(small(k), dl) for k in range(3)]
-    mean = average_answers(answers)
+    preds = [get_preds(small(k), dl) for k in range(3)]
+    mean = average_preds(preds)
     for k in range(len(mean.labels)):
-        assert torch.allclose(mean.probs[k], sum(a.probs[k] for a in answers) / 3)
-    assert average_answers(answers[:1]).probs.equal(answers[0].probs)
+        assert torch.allclose(mean.probs[k], sum(a.probs[k] for a in preds) / 3)
+    assert average_preds(preds[:1]).probs.equal(preds[0].probs)
 
 
 def test_what_does_not_belong_together_is_refused(dl):
-    answers = get_answers(small(0), dl)
-    turned = Answers(answers.probs, answers.labels.flip(0))
-    for wrong in ([], [answers, turned], [answers, Answers(answers.probs[:5], answers.labels[:5])]):
+    preds = get_preds(small(0), dl)
+    turned = Predictions(preds.probs, preds.labels.flip(0))
+    for wrong in ([], [preds, turned], [preds, Predictions(preds.probs[:5], preds.labels[:5])]):
         with pytest.raises(ValueError, match="same pictures"):
-            average_answers(wrong)
+            average_preds(wrong)
     for wrong in ([], [small(0).state_dict(), nn.Linear(2, 2).state_dict()]):
         with pytest.raises(ValueError, match="same model"):
             average_weights(wrong)
@@ -131,14 +131,14 @@ def test_the_weights_come_back_after_an_error(dl):
 def test_a_learner_answers_with_the_weights_of_a_snapshot(colours):
     learn = Learner(ImageData(colours, size=32, bs=8, progress=False), "resnet10", weights=None)
     learn.fit(sgdr(3, 1), lr=1e-2, snapshots=True, progress=False)
-    now = learn.answers()
-    assert torch.equal(now.probs, learn.answers(learn.snapshots[-1]).probs) and len(learn.snapshots) == 3
-    first, mean = learn.answers(learn.snapshots[0]), learn.answers(average_weights(learn.snapshots))
+    now = learn.get_preds()
+    assert torch.equal(now.probs, learn.get_preds(learn.snapshots[-1]).probs) and len(learn.snapshots) == 3
+    first, mean = learn.get_preds(learn.snapshots[0]), learn.get_preds(average_weights(learn.snapshots))
     assert not torch.equal(first.probs, now.probs) and not torch.equal(mean.probs, now.probs)
-    assert torch.equal(now.probs, learn.answers().probs)  # and its own are back
+    assert torch.equal(now.probs, learn.get_preds().probs)  # and its own are back
     fresh = copy.deepcopy(learn.model)
     fresh.load_state_dict(learn.snapshots[0])
-    assert torch.equal(first.probs, get_answers(fresh, learn.valid_dl).probs)
+    assert torch.equal(first.probs, get_preds(fresh, learn.valid_dl).probs)
 
 
 def test_a_frozen_body_answers_from_its_features_with_any_head():
@@ -148,8 +148,8 @@ def test_a_frozen_body_answers_from_its_features_with_any_head():
     for state in learn.snapshots:
         fresh = copy.deepcopy(learn.model)
         fresh.load_state_dict(state)
-        expected = get_answers(fresh, learn.valid_dl)
-        assert torch.allclose(learn.answers(state).probs, expected.probs, atol=2e-4)
+        expected = get_preds(fresh, learn.valid_dl)
+        assert torch.allclose(learn.get_preds(state).probs, expected.probs, atol=2e-4)
 
 
 def test_a_copy_is_the_picture_or_its_mirror_image():
@@ -157,18 +157,18 @@ def test_a_copy_is_the_picture_or_its_mirror_image():
     flip = Augment(flip="horizontal")
     learn = Learner(ImageData(shared("data", "cats_dogs"), size=48, bs=32, per_class=8, progress=False))
     learn.fit(sgdr(1, 2), lr=3e-3, progress=False)
-    plain, stats = learn.answers(), (learn.model.mean, learn.model.std)
+    plain, stats = learn.get_preds(), (learn.model.mean, learn.model.std)
     pictures = torch.cat([xb for xb, _ in learn.valid_dl])
     changed = list(learn.data.valid_dl(*stats, augment=flip))
     copies = torch.cat([xb for xb, _ in changed])
     same, other = ((copies - seen).abs().mean((1, 2, 3)) for seen in (pictures, pictures.flip(-1)))
     assert (torch.minimum(same, other) < 0.3).all() and 150 < (other < same).sum() < 250
     copy = 2 * learn.tta(1, flip).probs - plain.probs
-    assert torch.allclose(copy, get_answers(learn.model, changed).probs, atol=1e-4)
+    assert torch.allclose(copy, get_preds(learn.model, changed).probs, atol=1e-4)
     twice = learn.tta(2, flip).probs * 3 - plain.probs - copy
     assert not torch.allclose(twice, copy, atol=1e-3), "every copy is drawn anew"
     assert torch.equal(learn.tta(2).probs, learn.tta(2, "side_on").probs)
-    assert torch.equal(learn.answers().probs, plain.probs)
+    assert torch.equal(learn.get_preds().probs, plain.probs)
 
 
 def test_copies_that_cannot_be_made(colours, dl):

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lessonkit.basics import progress_bar
-from lessonkit.evaluate import confusion_matrix, get_answers, most_wrong
+from lessonkit.evaluate import confusion_matrix, get_preds, most_wrong
 from lessonkit.images.data import ImageData
 from lessonkit.nets.classifier import build_model
 from lessonkit.predict import load_model
@@ -504,7 +504,7 @@ def test_save_load_and_predict_agree_with_validation(data, tmp_path):
     back = load_model(tmp_path / "run")
     items = data.items("valid")
     predictions = list(back.predict([i.path for i in items], bs=3))
-    answers = get_answers(learn.model, learn.valid_dl)
+    answers = get_preds(learn.model, learn.valid_dl)
     assert [p.label for p in predictions] == [data.classes[k] for k in answers.predicted]
     probs = torch.tensor([list(p.probabilities.values()) for p in predictions])
     assert torch.allclose(probs, answers.probs, atol=1e-5)
@@ -583,7 +583,7 @@ def test_bf16_on_the_cpu_trains(data):
 
 def test_the_confusion_and_the_worst_are_numpys(data):
     learn = learner(data)
-    answers = get_answers(learn.model, learn.valid_dl)
+    answers = get_preds(learn.model, learn.valid_dl)
     oracle = np.histogram2d(answers.labels, answers.predicted, bins=2, range=((-0.5, 1.5), (-0.5, 1.5)))[0]
     assert confusion_matrix(answers, 2).tolist() == oracle.tolist()
     losses = -np.log(answers.probs.numpy()[np.arange(len(answers.labels)), answers.labels.numpy()])

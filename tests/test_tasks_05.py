@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessonkit import PRESETS, Augment, ImageData, Learner, sgdr
-from lessonkit.evaluate import Answers
+from lessonkit.evaluate import Predictions
 from lessonkit.lab.exercises import Exercise
 from lessonkit.lab.tasks_05 import (
     _FITS,
@@ -31,7 +31,7 @@ def side_on(**options):
 
 
 def answers(*predicted):
-    return Answers(torch.eye(3)[list(predicted)], torch.tensor([0, 0, 1, 1, 2]))
+    return Predictions(torch.eye(3)[list(predicted)], torch.tensor([0, 0, 1, 1, 2]))
 
 
 CHANGED = SimpleNamespace(plain=answers(0, 1, 1, 2, 0), with_copies=answers(0, 0, 2, 1, 1))
@@ -141,7 +141,7 @@ def test_usual_mistakes_of_counting_have_names(answer, word):
     [
         (0.7, 0.8),
         (CHANGED.plain, [CHANGED.with_copies]),
-        (CHANGED.plain, Answers(torch.eye(3), torch.arange(3))),
+        (CHANGED.plain, Predictions(torch.eye(3), torch.arange(3))),
     ],
 )
 def test_what_is_handed_in_for_counting_is_looked_at(plain, with_copies):

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit.evaluate import Answers
+from lessonkit.evaluate import Predictions
 from lessonkit.lab.exercises import Exercise
 from lessonkit.lab.tasks_07 import TASKS, check_beaten, check_doubt, check_gain, check_names, check_next
 
@@ -33,7 +33,7 @@ def said_by(learn, **answers) -> SimpleNamespace:
     counted = {"history": SimpleNamespace(losses=[1.0]), "size": 64, "data": learn.data}
     stub = copy.copy(learn)
     stub.__dict__.update(counted)
-    stub.answers = lambda: Answers(torch.eye(6)[answers["said"]], answers["labels"])
+    stub.get_preds = lambda: Predictions(torch.eye(6)[answers["said"]], answers["labels"])
     return stub
 
 
@@ -46,7 +46,7 @@ def test_the_solutions_pass_their_own_checks(learn):
     space["pictures"] = torch.cat([xb for xb, _ in learn.data.valid_dl(mean=(0, 0, 0), std=(1, 1, 1))])
     exec(TASKS["07.2"].solution, space)
     assert Exercise("07.2", learn=learn).check(space["names"]).right
-    answers = learn.answers()
+    answers = learn.get_preds()
     space["matrix"] = torch.zeros(6, 6).index_put(
         (answers.labels, answers.predicted), torch.ones(()), accumulate=True
     )
@@ -90,7 +90,7 @@ def test_what_is_no_ladder_is_said(ladder):
 
 def test_broken_predictions_are_told_apart(learn):
     about, classes = SimpleNamespace(learn=learn), learn.data.classes
-    right = [classes[k] for k in learn.answers().predicted.tolist()]
+    right = [classes[k] for k in learn.get_preds().predicted.tolist()]
     assert "own mode" in check_names(right, about)
     shifted = [classes[classes.index(name) - 1] for name in right]
     assert "one place off" in again(check_names, shifted, about)
@@ -99,7 +99,7 @@ def test_broken_predictions_are_told_apart(learn):
     nearly = [classes[-1] if k < 20 else name for k, name in enumerate(right)]
     assert "nearly" in again(check_names, nearly, about)
     assert "All of the mistakes" in again(check_names, [classes[0]] * len(right), about)
-    labels = [classes[k] for k in learn.answers().labels.tolist()]
+    labels = [classes[k] for k in learn.get_preds().labels.tolist()]
     assert "the labels" in again(check_names, labels, about)
     assert "239 names" in again(check_names, right[1:], about)
     assert "'cat' is no class" in again(check_names, ["cat", *right[1:]], about)

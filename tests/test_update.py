@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lessonkit import lr_find, sgdr
 from lessonkit.basics import cache_folder
 from lessonkit.device import autocast
-from lessonkit.evaluate import evaluate, get_answers
+from lessonkit.evaluate import evaluate, get_preds
 from lessonkit.train.loop import train_events, trial
 from lessonkit.train.update import MAX_SKIPPED, Updater, endless, loss_with, set_lrs, updates
 
@@ -84,7 +84,7 @@ def test_any_kind_of_batch_trains_and_is_evaluated_to_the_same_bits(kind):
                 [e.loss.item() for e in events if hasattr(e, "loss")],
                 tried,
                 evaluate(model, dl),
-                get_answers(model, dl).probs.tolist(),
+                get_preds(model, dl).probs.tolist(),
             )
         )
     assert same(runs[0][0], runs[1][0]) and runs[0][1:] == runs[1][1:]

@@ -9,7 +9,7 @@ __all__ = ['TASKS', 'check_updates', 'check_ends', 'check_run', 'make_falls', 'c
 # %% ../../nbs/api/8_lab/04_tasks_02.ipynb #e1df08b4
 import torch
 
-from ..evaluate import Answers, average_answers
+from ..evaluate import Predictions, average_preds
 from .runs import count_updates, guess_loss, is_side_on, read_learner, top_lrs
 from lessonkit.lab.task import (
     Again,
@@ -159,7 +159,7 @@ def _check_terms(learn: Learner) -> None:
         )
 
 # %% ../../nbs/api/8_lab/04_tasks_02.ipynb #83980de5
-def _agreement(answers: list[Answers]) -> float:
+def _agreement(answers: list[Predictions]) -> float:
     "The part of the pictures that two snapshots give the same name, over all pairs."
     pairs = [(a, b) for k, a in enumerate(answers) for b in answers[:k]]
     return sum((a.predicted == b.predicted).double().mean().item() for a, b in pairs) / len(pairs)
@@ -169,8 +169,8 @@ def check_votes(learn, given) -> str:
     "A learner whose snapshots together beat the best of them."
     learn = read_learner(learn)
     _check_terms(learn)
-    answers = [learn.answers(state) for state in learn.snapshots]
-    best, together = max(a.accuracy for a in answers), average_answers(answers).accuracy
+    answers = [learn.get_preds(state) for state in learn.snapshots]
+    best, together = max(a.accuracy for a in answers), average_preds(answers).accuracy
     same = _agreement(answers)
     said = f"The best snapshot has {best:.3f}, all together {together:.3f}; two of them agree on {same:.0%}."
     if together < _GOAL:

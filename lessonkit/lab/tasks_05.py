@@ -10,7 +10,7 @@ __all__ = ['TASKS', 'check_presets', 'count_turned', 'check_nine', 'check_repair
 # %% ../../nbs/api/8_lab/07_tasks_05.ipynb #0b8fae0f
 import numpy as np
 
-from ..evaluate import Answers
+from ..evaluate import Predictions
 from ..images.augment import PRESETS, Augment, draw_transforms
 from .runs import count_updates, is_side_on, need_pictures, read_learner
 from .task import Again, Task, read_answers, read_kind, read_number
@@ -132,7 +132,7 @@ def check_repaired(learn, given) -> str:
     return f"Repaired: the accuracy is {score:.2f}."
 
 # %% ../../nbs/api/8_lab/07_tasks_05.ipynb #8ee236de
-def count_changed(plain: Answers, with_copies: Answers) -> tuple[int, int, int]:
+def count_changed(plain: Predictions, with_copies: Predictions) -> tuple[int, int, int]:
     "How many wrong answers became right, how many right ones wrong, and how many changed at all."
     before, after = plain.predicted == plain.labels, with_copies.predicted == with_copies.labels
     return (
@@ -171,7 +171,7 @@ def check_changed(answer, given) -> str:
     "(mended, spoilt) by the copies."
     mended, spoilt = _read_pair(answer)
     for one in (given.plain, given.with_copies):
-        read_kind(one, Answers, "what a network says, such as learn.answers(), for `plain` and `with_copies`")
+        read_kind(one, Predictions, "predictions, such as learn.get_preds(), for `plain` and `with_copies`")
     if len(given.plain.labels) != len(given.with_copies.labels):
         raise Again("`plain` and `with_copies` are not of the same pictures.")
     counted = count_changed(given.plain, given.with_copies)
@@ -203,7 +203,7 @@ def check_eight(learn, given) -> str:
     "A learner on few pictures, within the budget, judged as its preset says: by copies, if it draws any."
     learn = read_learner(learn)
     _check_deal(learn)
-    plain, changed = learn.answers().accuracy, learn.data.augment.random
+    plain, changed = learn.get_preds().accuracy, learn.data.augment.random
     score = learn.tta(_COPIES).accuracy if changed else plain
     said = f"{plain:.3f} on the plain pictures, {score:.3f} with {_COPIES} copies of each"
     if not changed and score < _GOAL:

@@ -10,7 +10,7 @@ __all__ = ['TASKS', 'check_gain', 'check_names', 'check_next', 'check_doubt', 'c
 import math
 from itertools import pairwise
 
-from ..evaluate import Answers, confusion_matrix
+from ..evaluate import Predictions, confusion_matrix
 from .runs import count_updates, read_learner
 from .task import Again, Task, read_kind, read_name, read_number
 from ..train.learner import Learner
@@ -89,7 +89,7 @@ def _about_names(names: list, right: list[str], labels: list[str], classes: tupl
 def check_names(names, given) -> str:
     "A name for each validation picture, as the learner itself gives it."
     names = read_kind(names, list | tuple, "a list of names, one for each validation picture")
-    classes, answers = given.learn.data.classes, given.learn.answers()
+    classes, answers = given.learn.data.classes, given.learn.get_preds()
     right = [classes[k] for k in answers.predicted.tolist()]
     if len(names) != len(right):
         raise Again(f"{len(names)} names for {len(right)} pictures.")
@@ -106,7 +106,7 @@ def check_next(answer, given) -> str:
     learn = given.learn
     classes = learn.data.classes
     answer = read_name(answer, classes, "the name of a class")
-    matrix = confusion_matrix(learn.answers(), len(classes)).double()
+    matrix = confusion_matrix(learn.get_preds(), len(classes)).double()
     hits = matrix.diag()
     recall, taken = hits / matrix.sum(1).clamp_min(1), hits / matrix.sum(0).clamp_min(1)
     k, missed = classes.index(answer), (matrix.sum(1) - hits).int().tolist()
@@ -165,7 +165,7 @@ def _check_data(learn: Learner, data) -> None:
         )
 
 # %% ../../nbs/api/8_lab/09_tasks_07.ipynb #020e2ee7
-def _seen(answers: Answers, n: int) -> None:
+def _seen(answers: Predictions, n: int) -> None:
     "Again: other pictures than the recipe was judged by."
     if len(answers.labels) != n:
         raise Again(
@@ -179,9 +179,9 @@ def check_beaten(learn, given) -> str:
     learn, five = read_learner(learn), given.five
     if learn in (given.learn, five.learner):
         raise Again("This one was there before the question. Train one of your own.")
-    theirs = five.learner.answers()
+    theirs = five.learner.get_preds()
     _check_data(learn, five.learner.data)
-    mine = learn.answers()
+    mine = learn.get_preds()
     _seen(mine, len(theirs.labels))
     lost, before = ((a.predicted != a.labels).sum().item() for a in (mine, theirs))
     both = f"Of {len(mine.labels)} pictures yours has {lost} wrong, the recipe {before}."

@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from ..basics import check_number, progress_bar
 from ..device import native_bf16, pick_device, pick_precision
-from ..evaluate import Answers, accuracy, average_answers, evaluate, get_answers
+from ..evaluate import Predictions, accuracy, average_preds, evaluate
+from ..evaluate import get_preds as preds_of
 from ..images.augment import get_preset
 from ..images.data import Batches, ImageData
 from ..nets.bodies import DEFAULT_ARCH
@@ -363,21 +364,21 @@ def validate(self: Learner) -> dict:
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #40ec39e9
 @patch
-def answers(self: Learner, state: dict | None = None) -> Answers:
+def get_preds(self: Learner, state: dict | None = None) -> Predictions:
     """What the network says of every picture of the validation part; state: with these weights for the
     moment, such as one of `snapshots` or the `average_weights` of some."""
     kept = copy_state(self.model) if state is not None else None
     try:
         if state is not None:
             self.model.load_state_dict(state)
-        return get_answers(self.forward, self.batches("valid"), self.device, self.precision)
+        return preds_of(self.forward, self.batches("valid"), self.device, self.precision)
     finally:
         if kept is not None:
             self.model.load_state_dict(kept)
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #8e5243cf
 @patch
-def tta(self: Learner, n: int = 4, augment=None) -> Answers:
+def tta(self: Learner, n: int = 4, augment=None) -> Predictions:
     """Test-time augmentation: the mean of what the network says of each validation picture as it is and
     of `n` copies of it, changed at random. augment: a preset or an `Augment`, None for the data's own.
     ValueError: n below 1, an augmentation that changes nothing, loaders of one's own."""
@@ -390,8 +391,8 @@ def tta(self: Learner, n: int = 4, augment=None) -> Answers:
             f"augment={augment.name}: it changes no picture; name one that does, such as side_on"
         )
     changed = self.data.valid_dl(*self._stats, device=self.device, augment=augment)
-    copies = [get_answers(self.forward, changed, self.device, self.precision) for _ in range(n)]
-    return average_answers([self.answers(), *copies])
+    copies = [preds_of(self.forward, changed, self.device, self.precision) for _ in range(n)]
+    return average_preds([self.get_preds(), *copies])
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #d89eb3f5
 @patch
