@@ -44,9 +44,18 @@ def _loss_limits(losses) -> tuple[float, float]:
     return low - 0.15 * span, first + 0.6 * span
 
 # %% ../nbs/api/0_ground/02_plot.ipynb #d143e3a3
+_RULE_STYLES = {
+    "steepest": (ORANGE, "o"),
+    "valley": (GREEN, "s"),
+    "slide": (PURPLE, "D"),
+    "minimum": (SKY, "^"),
+}
+
+
 def _mark_suggestions(ax, found):
     "A marker on the smoothed curve for the lr that each rule suggests."
-    for (name, lr), color, marker in zip(found.suggestions.items(), (ORANGE, GREEN, PURPLE, SKY), "osD^"):
+    for name, lr in found.suggestions.items():
+        color, marker = _RULE_STYLES.get(name, (GREY, "v"))
         near = min(range(len(found.lrs)), key=lambda i: abs(math.log(found.lrs[i] / lr)))
         ax.plot(
             [lr],

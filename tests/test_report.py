@@ -66,6 +66,18 @@ def test_the_lr_curve_shows_every_number_and_names_every_rule():
     assert [line.get_xdata()[0] for line in ax.lines[2:]] == list(found.suggestions.values())
 
 
+def test_a_rule_keeps_its_color_where_others_have_no_answer_and_a_new_one_is_drawn():
+    found = SimpleNamespace(
+        lrs=[1e-5, 1e-3, 0.1],
+        losses=[2, 1, 3],
+        smoothed=[2, 1, 3],
+        suggestions={"minimum": 1e-4, "mine": 1e-3},
+    )
+    alone = [line.get_color() for line in plot.plot_lr_find(found, axes()).lines[2:]]
+    found.suggestions = {"steepest": 1e-3, "minimum": 1e-4}
+    assert len(set(alone)) == 2 and alone[0] == plot.plot_lr_find(found, axes()).lines[3].get_color()
+
+
 def test_the_schedule_is_drawn_as_it_runs():
     schedule = sgdr(3, 1, 2, lr_max=0.1).with_steps(10)
     ax = schedule.plot(axes())

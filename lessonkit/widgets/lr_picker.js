@@ -10,6 +10,7 @@ const RULES = {
   steepest: ["--lk-orange", "circle"], valley: ["--lk-green", "square"],
   slide: ["--lk-pink", "diamond"], minimum: ["--lk-sky", "triangle"],
 };
+const OTHER_RULE = ["--lk-soft", "circle"];
 const SHAPES = { square: "-5,-5 5,-5 5,5 -5,5", diamond: "0,-7 7,0 0,7 -7,0", triangle: "0,-7 6,5 -6,5" };
 const TRIALS = ["--lk-sky", "--lk-blue", "--lk-orange"], DASHES = ["2 3", "", "7 3"];
 
@@ -105,7 +106,7 @@ function lines({ lrs, losses, smoothed, valid }, x, y) {
 function ruleMarks(sweep, x, y) {
   const inside = Object.entries(sweep.now().suggestions).filter(([, lr]) => lr >= x.low && lr <= x.high);
   return inside.map(([name, lr]) => {
-    const [color, shape] = RULES[name];
+    const [color, shape] = RULES[name] ?? OTHER_RULE;
     return marker(shape, x.to(lr), clamp(y.to(sweep.lossAt(lr)), y.end, y.from), color);
   });
 }
@@ -137,7 +138,8 @@ function sweepPlot(sweep) {
 
 /** A button for a rule's suggestion, with the mark that it has on the curve. */
 function ruleButton(name, lr, pick, signal) {
-  const [color, shape] = RULES[name], words = { "data-rule": name, "aria-label": `${name}, ${formatLr(lr)}` };
+  const [color, shape] = RULES[name] ?? OTHER_RULE;
+  const words = { "data-rule": name, "aria-label": `${name}, ${formatLr(lr)}` };
   const size = { width: 16, height: 16, viewBox: "-8 -8 16 16", "aria-hidden": "true" };
   const chip = button("", () => pick(lr), signal, words);
   chip.append(s("svg", size, marker(shape, 0, 0, color)), h("span", { text: ` ${name} ${formatLr(lr)}` }));
