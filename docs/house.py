@@ -31,8 +31,11 @@ def imports(module: str) -> dict[str, list[str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             other = resolve_name("." * node.level + (node.module or ""), package)
-            if other.startswith("lessonkit."):
-                found.setdefault(other.removeprefix("lessonkit."), []).extend(a.name for a in node.names)
+            names = [a.name for a in node.names]
+            if other == "lessonkit":
+                found |= {name: [] for name in names}
+            elif other.startswith("lessonkit."):
+                found.setdefault(other.removeprefix("lessonkit."), []).extend(names)
     return found
 
 

@@ -13,17 +13,9 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from .. import widgets
 from ..basics import write_whole
 from .copy import lesson_folder
-from lessonkit.widgets import (
-    AugmentPreview,
-    Bet,
-    LayerGroups,
-    LRPicker,
-    Replay,
-    ScheduleExplorer,
-    TrainMonitor,
-)
 from ..widgets.base import page_html
 
 # %% ../../nbs/api/8_lab/11_pages.ipynb #a14e0ad5
@@ -34,10 +26,7 @@ def _title(source: str) -> str:
 
 # %% ../../nbs/api/8_lab/11_pages.ipynb #7225a239
 WIDGET = "application/vnd.lessonkit.widget+json"  # kind: one of these, and its state
-KINDS = {
-    kind.__name__: kind
-    for kind in (AugmentPreview, Bet, LayerGroups, LRPicker, Replay, ScheduleExplorer, TrainMonitor)
-}
+KINDS = {name: getattr(widgets, name) for name in widgets.__all__}
 
 # %% ../../nbs/api/8_lab/11_pages.ipynb #2a064078
 def _put_widgets(nb, kept: dict[str, list[dict]]) -> None:
