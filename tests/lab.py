@@ -26,6 +26,12 @@ FOLDERS = {  # where this JupyterLab keeps its own things, in its root
 }
 
 
+def pip_install(what, folder) -> None:
+    "Put a package, or a wheel, into a folder of its own, without what it requires."
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), str(what)]
+    subprocess.run(command, check=True)
+
+
 def free_port() -> int:
     "A port that nobody listens to now."
     with socket.socket() as s:

@@ -7,7 +7,7 @@ import sys
 
 import nbformat
 import pytest
-from lab import NOTEBOOK, Lab
+from lab import NOTEBOOK, Lab, pip_install
 
 pytestmark = pytest.mark.browser
 OLDER = "7.2.0"  # an ipykernel that answers during a cell by itself; the installed one is newer
@@ -30,20 +30,7 @@ found = LRFind(tuple(lrs), tuple(losses), stopped="diverged")"""
 def lab(tmp_path_factory, browser):
     "A JupyterLab with the installed ipykernel (`python3`) and an older one (`older`)."
     older = tmp_path_factory.mktemp("older")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--target",
-            str(older),
-            f"ipykernel=={OLDER}",
-        ],
-        check=True,
-    )
+    pip_install(f"ipykernel=={OLDER}", older)
     lab = Lab(tmp_path_factory.mktemp("lab"), {"older": older})
     yield lab
     lab.close()

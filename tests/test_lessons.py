@@ -17,7 +17,7 @@ import torch
 from exercising import again
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import NOTEBOOK, Lab
+from lab import NOTEBOOK, Lab, pip_install
 from nbclient import NotebookClient
 
 from lessonkit import ImageData, Learner, sgdr
@@ -323,20 +323,7 @@ def wheel_folder(tmp_path_factory):
         check=True,
         capture_output=True,
     )
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--target",
-            str(at / "site"),
-            str(next((at / "dist").glob("*.whl"))),
-        ],
-        check=True,
-    )
+    pip_install(next((at / "dist").glob("*.whl")), at / "site")
     return at / "site"
 
 
