@@ -74,7 +74,7 @@ def test_no_module_is_left_without_its_notebook():
 @pytest.mark.parametrize("wing", sorted({n.parent for n in NOTEBOOKS}), ids=lambda folder: folder.name)
 def test_the_notebooks_run(wing):
     env = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    command = [tool("nbdev-test"), str(wing), "--n_workers", "2"]
+    command = [tool("nbdev-test"), str(wing), "--n-workers", "2"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=500)
     said = done.stdout + done.stderr
     assert done.returncode == 0 and "Success" in said, said[-6000:]
