@@ -74,5 +74,6 @@ def draw(house: dict[str, list[str]]) -> Figure:
 
 
 if __name__ == "__main__":
-    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
+    # text stays text, and the same house is the same file
+    matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "house"}
     draw(floors()).savefig(ROOT / "docs" / "house.svg", metadata={"Date": None})

@@ -1234,6 +1234,13 @@ def test_the_rules_on_a_curve_without_noise():
     )
 
 
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+def test_rules_scale_with_the_lrs(rule):
+    lrs = np.geomspace(1e-6, 1, 90)
+    losses = 2 - 1.5 / (1 + (3e-3 / lrs) ** 2) + (lrs / 0.3) ** 2
+    assert rule(100 * lrs, losses) == pytest.approx(100 * rule(lrs, losses))
+
+
 @settings(deadline=None, max_examples=150)
 @given(
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50),

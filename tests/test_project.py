@@ -90,6 +90,8 @@ def test_the_notebook_has_its_shape(notebook):
     assert any("assert" in c for c in code if not c.startswith("#|")), "nothing in it is shown to hold"
     outputs = [o for c in json.loads(notebook.read_text())["cells"] for o in c.get("outputs", [])]
     assert outputs and not any(o["output_type"] == "error" for o in outputs)
+    kinds = {kind for o in outputs for kind in o.get("data", {})}
+    assert kinds <= {"image/png", "image/jpeg", "text/html", "text/plain"}, "run it with docs/notebooks.py"
 
 
 def code_lines(source):

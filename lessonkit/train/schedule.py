@@ -43,8 +43,8 @@ def _one_cycle(s, step: int) -> float:
 # %% ../../nbs/api/5_train/00_schedule.ipynb #88c9209c
 def _checked_cycles(s) -> tuple[float, ...]:
     "The lengths of the cycles. ValueError for what makes no schedule."
-    if s.shape not in (*SHAPES, "one_cycle"):
-        raise ValueError(f"shape={s.shape!r}: known are cosine, one_cycle, exponential, linear")
+    if s.shape not in (known := (*SHAPES, "one_cycle")):
+        raise ValueError(f"shape={s.shape!r}: known are {', '.join(known)}")
     if not s.cycles:
         raise ValueError("cycles=(): a schedule needs at least one cycle")
     cycles = tuple(check_number("cycle length", c, 0, above=True) for c in s.cycles)
@@ -62,7 +62,7 @@ def _checked_cycles(s) -> tuple[float, ...]:
 class Schedule:
     """A learning rate for every step of a run.
 
-    shape: "cosine", "one_cycle", "exponential" or "linear"; cycles: length of each in epochs;
+    shape: one of SHAPES, or "one_cycle"; cycles: length of each in epochs;
     steps_per_epoch: updates an epoch has; warmup: epochs of rise before the first cycle; lr_max, lr_min: the
     lr at the top and the bottom of a cycle (None: 1, the lr as the parameter groups have it); lr_start: where
     the warm-up begins; grow: the cycles after each one are decided as it ends (see `next_cycle`).
