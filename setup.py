@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
 config.read(HERE / "settings.ini", encoding="utf-8")
 cfg = config["DEFAULT"]
+LAB, EXTENSION = "share/jupyter/labextensions/lessonkit", "lessonkit/widgets/labextension"
 STATUS = {"3": "3 - Alpha", "4": "4 - Beta", "5": "5 - Production/Stable"}
 
 setup(
@@ -30,6 +31,7 @@ setup(
         "lessonkit.widgets": ["*.js", "*.css"],
         "lessonkit.lessons": ["*.ipynb", "*.json"],
     },
+    data_files=[(LAB, [f"{EXTENSION}/package.json"]), (f"{LAB}/static", [f"{EXTENSION}/lab.js"])],
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=[
         f"Development Status :: {STATUS[cfg['status']]}",

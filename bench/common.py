@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lessonkit.basics import keep_freed_memory
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "torch",
@@ -216,6 +218,7 @@ def alone(n_threads: int, function: Callable, *args, **kwargs):
 
 
 def seeded(n_threads: int, function: Callable, args: tuple, kwargs: dict):
+    keep_freed_memory()  # as the command does, and for the peers as well
     torch.manual_seed(0)
     with threads(n_threads), terminal():
         return function(*args, **kwargs)

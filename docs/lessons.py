@@ -87,9 +87,11 @@ def _keep(outputs: list) -> list:
     kept = []
     for out in outputs:
         data = out.get("data", {})
+        if out.get("data") == {}:  # a bar that has ended
+            continue
         if {name for name in DROPPED if data.pop(name, None)}:
             data.pop("text/html", None)
-            if "image/png" not in data:  # a bar
+            if "image/png" not in data:  # another library's bar
                 continue
         if "image/png" in data:
             data["image/png"] = _small(data["image/png"])

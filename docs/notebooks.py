@@ -29,9 +29,11 @@ def pruned(out):
 
 
 def joined(outputs: list) -> list:
-    "Neighbours of one stream as one."
+    "Neighbours of one stream as one; what is left of a progress bar, an output of nothing, is left out."
     kept = []
     for out in map(pruned, outputs):
+        if out.get("data") == {}:
+            continue
         if kept and out.output_type == "stream" == kept[-1].output_type and out.name == kept[-1].name:
             kept[-1].text += out.text
         else:

@@ -12,17 +12,20 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from .basics import check_number
+from fastcore.basics import patch
+
+from .basics import amount, check_number
 from .images.data import ImageData
 from .nets.bodies import DEFAULT_ARCH
 from .nets.classifier import check_size
 from .plot import format_lr
+from .show import card_html, key_html, line_html, table_html
 from .train.history import History
 from .train.learner import Learner
 from .train.loop import TrainingError
 from .train.optim import spread_lrs
 from .train.schedule import Schedule, sgdr
-from .train.suggest import LRFind
+from .train.suggest import USUAL_LR, LRFind
 
 # %% ../nbs/api/7_recipe/00_recipe.ipynb #dfd72c96
 _SIMILARITY = {"similar": 3.0, "different": 10.0}
@@ -64,7 +67,7 @@ class Step:
         }
 
 # %% ../nbs/api/7_recipe/00_recipe.ipynb #4c96e7a5
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FiveSteps:
     """What `five_steps` did: the learner with its best weights, each step, the best evaluation (losses and
     metrics), the lrs of the layer groups in step 5, how long it took, and what ended it early, if anything
@@ -89,7 +92,26 @@ class FiveSteps:
 
     def __str__(self):
         lines = [f"{s.number}. {s.title}: {s.text}" for s in self.steps]
-        return "\n".join([*lines, f"{self.learner.metric} {self.score:.4f} after {self.seconds:.0f} s"])
+        return "\n".join([*lines, self.summary])
+
+    @property
+    def summary(self) -> str:
+        "What was reached, and in what time."
+        return f"{self.learner.metric} {self.score:.4f} after {self.seconds:.0f} s"
+
+    def __repr__(self):
+        return f"FiveSteps({self.summary}; print it to see each step)"
+
+# %% ../nbs/api/7_recipe/00_recipe.ipynb #2bc5be67
+@patch
+def _repr_html_(self: FiveSteps) -> str:
+    rows = [[step.number, step.title, step.text] for step in self.steps]
+    scores = [e[self.learner.metric] for step in self.steps for h in step.histories for e in h.epochs]
+    plot = line_html([(range(1, len(scores) + 1), scores)], f"{self.learner.metric} after each epoch")
+    steps = table_html(["", "step", "what it found or did"], rows)
+    return card_html(
+        "Five steps", self.summary, steps, plot + key_html(f"{self.learner.metric} after each epoch")
+    )
 
 # %% ../nbs/api/7_recipe/00_recipe.ipynb #5fe6c63c
 _FALLS = "where the loss falls most steeply"
@@ -243,14 +265,14 @@ def find_lr(run: Recipe) -> Step:
     _begin(run, 1, f"Find the learning rate ({run.sizes[0]} px, head only)")
     run.learn.freeze_to(-1)
     found = _sweep(run, None, lr_min=1e-5, n_steps=_FIND_HEAD)
-    usual = 1e-3, "the usual one, as the curve does not fall"
+    usual = USUAL_LR, "the usual one, as the curve does not fall"
     run.lr, why = (found.lr, _FALLS) if "steepest" in found.suggestions else usual
     return Step(1, "Find the learning rate", f"learning rate {format_lr(run.lr)}, {why}", (found,))
 
 # %% ../nbs/api/7_recipe/00_recipe.ipynb #eddf0ae2
 def train_head(run: Recipe) -> Step:
     "Step 2: the head alone, at the lr of step 1."
-    _begin(run, 2, f"Train the head for {run.head_epochs} epochs, the body frozen", "head")
+    _begin(run, 2, f"Train the head for {amount(run.head_epochs, 'epoch')}, the body frozen", "head")
     history = _fit(run, "head", sgdr(run.head_epochs, cycle_len=1), run.lr)
     if history.ended == "interrupted":
         raise _Interrupted
@@ -282,8 +304,8 @@ def spread(run: Recipe) -> Step:
 # %% ../nbs/api/7_recipe/00_recipe.ipynb #346f5602
 def train_all(run: Recipe) -> Step:
     "Step 5: all layers in cycles, at each size in turn, until they overfit."
-    length = f"{run.schedules[0].cycles[0]:g}"
-    _begin(run, 5, f"Train the full network in cycles of {length} epochs until it overfits", 0)
+    length = amount(run.schedules[0].cycles[0], "epoch")
+    _begin(run, 5, f"Train the full network in cycles of {length} until it overfits", 0)
     histories = []
     for k, (size, schedule) in enumerate(zip(run.sizes, run.schedules)):
         if len(run.sizes) > 1:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -52,6 +53,15 @@ def write_kernel(root: Path, name: str, folder: Path) -> None:
     path.write_text(json.dumps(spec))
 
 
+def install_extension(root: Path) -> None:
+    "Our extension for JupyterLab, which a wheel brings and an installation for development does not."
+    source = Path(__file__).parents[1] / "lessonkit" / "widgets" / "labextension"
+    target = root / "share" / "labextensions" / "lessonkit"
+    (target / "static").mkdir(parents=True, exist_ok=True)
+    shutil.copy(source / "package.json", target)
+    shutil.copy(source / "lab.js", target / "static")
+
+
 def write_settings(root: Path) -> None:
     "No news and no updates, which would ask the network."
     path = root / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
@@ -76,6 +86,7 @@ class Lab:
         for name, folder in (kernels or {}).items():
             write_kernel(root, name, folder)
         write_settings(root)
+        install_extension(root)
         plain = [
             "-m",
             "jupyterlab",

@@ -132,7 +132,7 @@ def test_scrub_by_mouse(still):
     plot = cell(still, 1).locator("svg.lk-scrub")
     values = []
     for part in (0.3, 0.6):
-        plot.hover(position={"x": 0, "y": 0})  # waits until the notebook no longer scrolls
+        plot.hover(position={"x": 4, "y": 4})  # waits until the notebook no longer scrolls
         box = plot.bounding_box()
         still.page.mouse.move(box["x"] + part * box["width"], box["y"] + 100)
         still.page.mouse.down()
@@ -168,6 +168,46 @@ def test_try_it_shows_three_losses_and_changes_nothing(still):
         "(False, [6, 6, 6])",
     )
     ask(still, digest, before)
+
+
+def test_a_trial_can_be_given_up_and_the_button_keeps_the_focus(still):
+    ask(still, "setattr(picker, '_try_steps', 3000)", "None")
+    button = cell(still, 1).get_by_role("button", name=re.compile("^(try lr|cancel)"))
+    press(still, button, "Enter")
+    until(still, 1, r"cancel \([1-9]\d* of 9000\)")
+    assert in_widget(still, 1, "document.activeElement.textContent.startsWith('cancel')")
+    still.page.keyboard.press("Enter")
+    until(still, 1, "given up")
+    assert in_widget(still, 1, "document.activeElement.textContent.startsWith('try')")
+    ask(still, "setattr(picker, '_try_steps', 6), learn.lock.acquire(blocking=False)", "(None, True)")
+    ask(still, "learn.lock.release()", "None")
+
+
+def test_a_rule_says_what_it_looks_for_and_the_curve_where_it_breaks(still):
+    rule = cell(still, 1).get_by_role("button", name=re.compile("valley"))
+    rule.focus()
+    assert "valley: two thirds of the way down" in cell(still, 1).inner_text()
+    cell(still, 1).get_by_role("button", name=re.compile("slide")).hover()
+    assert "slide: the daring one" in cell(still, 1).inner_text()
+    svg = cell(still, 1).locator("svg.lk-scrub")
+    assert {"too slow", "breaks"} <= set(svg.locator("text").all_text_contents())
+    assert "diverged, the normal end" in cell(still, 1).inner_text()
+
+
+def test_sliders_stand_in_line_and_keep_their_size(still):
+    for k in (1, 2, 3):
+        lefts = (
+            "[...e.querySelectorAll('.lk-slider')].map(s => s.querySelector('input').getBoundingClientRect())"
+        )
+        boxes = in_widget(still, k, f"{lefts}.map(b => [b.left - e.getBoundingClientRect().left, b.width])")
+        assert len({round(width) for _, width in boxes if width}) <= 2, (k, boxes)
+        assert len({round(left) for left, _ in boxes}) <= 2, (k, boxes)
+    slider = cell(still, 2).get_by_role("slider", name="learning rate")
+    widths = []
+    for key in ("Home", "PageUp", "End"):
+        press(still, slider, key)
+        widths.append(slider.bounding_box()["width"])
+    assert len(set(widths)) == 1, widths
 
 
 def test_cycles_by_keys(still):
@@ -212,6 +252,46 @@ def test_replay_scrubs_and_plays(still):
     until(still, 5, "update [1-9]")
     cell(still, 5).get_by_role("button", name="pause").click()
     ask(still, "replay.step", lambda step: 0 < int(step) <= 60)
+
+
+def drag(nb, svg, start, end):
+    "Drag from one place in an svg, in px, to another."
+    svg.hover(position={"x": 1, "y": 1})
+    box = svg.bounding_box()
+    nb.page.mouse.move(box["x"] + start[0], box["y"] + start[1])
+    nb.page.mouse.down()
+    nb.page.mouse.move(box["x"] + end[0], box["y"] + end[1], steps=5)
+    nb.page.mouse.up()
+
+
+def test_pictures_can_be_dragged(still):
+    svg = cell(still, 2).locator("svg.lk-plot")
+    places = svg.locator("circle.lk-grip").evaluate_all(
+        "g => g.map(e => [e.cx, e.cy].map(v => v.baseVal.value))"
+    )
+    before = float(ask(still, "explorer.lr_max"))
+    drag(still, svg, places[0], (places[0][0], places[0][1] + 80))
+    ask(still, "explorer.lr_max", lambda lr: float(lr) < 0.8 * before)
+    length = float(ask(still, "explorer.cycle_len"))
+    places = svg.locator("circle.lk-grip").evaluate_all(
+        "g => g.map(e => [e.cx, e.cy].map(v => v.baseVal.value))"
+    )
+    drag(still, svg, places[1], (places[1][0] + 200, places[1][1]))
+    ask(still, "explorer.cycle_len", lambda new: float(new) > length)
+    lrs = eval(ask(still, "panel.lrs"))
+    bars = cell(still, 3).locator("svg.lk-plot")
+    drag(still, bars, (200, 28), (80, 28))
+    ask(still, "panel.lrs", lambda new: eval(new)[0] != lrs[0] and eval(new)[1:] == lrs[1:])
+    drag(still, cell(still, 5).locator("svg.lk-plot").first, (300, 80), (100, 80))
+    ask(still, "replay.step", lambda step: 0 < int(step) < 25)
+
+
+def test_what_is_under_the_pointer_is_said(still):
+    svg = cell(still, 5).locator("svg.lk-plot").first
+    svg.hover(position={"x": 320, "y": 90})
+    assert re.match(r"update \d+ · loss [\d.]+ · lr [\d.e-]+", svg.locator("text.lk-readout").text_content())
+    cell(still, 1).locator("svg.lk-scrub").hover(position={"x": 320, "y": 90})
+    assert svg.locator("text.lk-readout").text_content() == ""
 
 
 def test_a_bet_is_kept_and_shown_beside_the_outcome(still):
@@ -268,6 +348,148 @@ def test_every_control_has_a_name_and_the_focus_can_be_seen(still):
     assert still.page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
+SHARED = """picker = LRPicker(found, learn)
+panel, explorer = LayerGroups(learn, lr=picker), ScheduleExplorer(learn, 3, lr=picker)
+import ipywidgets
+ipywidgets.VBox([picker, panel, explorer])"""
+
+
+def test_one_lr_also_while_a_cell_runs(lab, browser, start):
+    nb = lab.open(browser, [start + "\n" + FOUND, SHARED, "import time; time.sleep(6)"], "shared.ipynb")
+    try:
+        nb.run(0), nb.run(1)
+        nb.run(2, wait=False)
+        press(nb, cell(nb, 1).get_by_role("slider", name="learning rate").first, "PageUp", "ArrowRight")
+        said = cell(nb, 1).locator("output.lk-big").first.inner_text().removeprefix("lr ")
+        head = cell(nb, 1).get_by_role("slider", name="lr of the head")
+        nb.page.wait_for_function(
+            "([e, text]) => e.getAttribute('aria-valuetext') === text", arg=[head.element_handle(), said]
+        )
+        top = cell(nb, 1).get_by_role("slider", name="learning rate").nth(1)
+        assert top.get_attribute("aria-valuetext") == said
+        nb.wait_done(2)
+        nb.run(2, wait=False)
+        nb.wait_done(2)
+    finally:
+        nb.close()
+
+
+def saved(lab, nb, name: str):
+    "The notebook as it was saved now."
+    nb.command("docmanager:save")
+    nb.page.wait_for_function(f"() => !({NOTEBOOK})().context.model.dirty")
+    return nbformat.read(lab.root / name, 4)
+
+
+def test_what_is_saved_is_what_was_chosen_and_shows_without_its_kernel(lab, browser, start):
+    cells = [start + "\n" + FOUND, "picker = LRPicker(found, learn); picker"]
+    nb = lab.open(browser, cells, "chosen.ipynb")
+    nb.run(0), nb.run(1)
+    first = saved(lab, nb, "chosen.ipynb").cells[1].outputs[0].data
+    slider = cell(nb, 1).get_by_role("slider", name="learning rate")
+    press(nb, slider, "Home", "ArrowRight")
+    chosen = slider.get_attribute("aria-valuetext").split(",")[0]
+    nb.page.wait_for_function(
+        f"png => ({NOTEBOOK})().content.widgets[1].model.outputs.get(0).data['image/png'] !== png",
+        arg=first["image/png"],
+    )
+    assert in_widget(nb, 1, "document.activeElement.getAttribute('aria-label') === 'learning rate'")
+    (last,) = saved(lab, nb, "chosen.ipynb").cells[1].outputs
+    assert f'"lr":{float(chosen)}' in last.data["text/html"]
+    assert f"LRPicker(lr={chosen};" in last.data["text/plain"]
+    nb.close()
+    shows_the_page(lab, browser, chosen)
+
+
+def shows_the_page(lab, browser, chosen: str):
+    "The notebook, opened again, shows its widget with what was chosen, and that scrubs."
+    again = lab.open(browser, [], "chosen.ipynb")  # a kernel that knows no widget
+    slider = cell(again, 1).get_by_role("slider", name="learning rate")
+    slider.wait_for()
+    assert slider.get_attribute("aria-valuetext").startswith(f"{chosen},")
+    before = cell(again, 1).locator("output.lk-big").inner_text()
+    press(again, slider, "PageUp")
+    assert cell(again, 1).locator("output.lk-big").inner_text() != before
+    assert "model not found" not in cell(again, 1).inner_text() and not ours(again.problems)
+    again.close()
+
+
+def test_a_notebook_that_is_not_trusted_shows_the_picture(lab, browser, start):
+    nb = lab.open(browser, [start + "\n" + FOUND, "LRPicker(found)"], "foreign.ipynb")
+    nb.run(0), nb.run(1)
+    foreign = saved(lab, nb, "foreign.ipynb")
+    nb.close()
+    foreign.cells[0].source += "\n# changed by someone else"
+    nbformat.write(foreign, lab.root / "strange.ipynb")
+    nb = lab.open(browser, [], "strange.ipynb")
+    picture = cell(nb, 1).locator(".jp-OutputArea img")
+    picture.wait_for()
+    assert (
+        picture.get_attribute("src").startswith("data:image/png") and not cell(nb, 1).locator(".lk").count()
+    )
+    nb.close()
+
+
+BARS = """found = learn.find(lr_min=1e-4, n_steps=60)
+h = learn.fit(sgdr(2, 1), lr=1e-3)"""
+
+
+def test_of_progress_bars_nothing_stays(lab, browser, start):
+    nb = lab.open(browser, [start, BARS, "learn.find(lr_min=10, lr_max=1e4, n_steps=40)"], "bars.ipynb")
+    nb.run(0)
+    nb.run(1, wait=False)
+    cell(nb, 1).locator("progress").first.wait_for()
+    nb.wait_done(1)
+    nb.run(2)
+    assert not nb.page.locator("progress").count()
+    for k in (1, 2):
+        for out in saved(lab, nb, "bars.ipynb").cells[k].outputs:
+            text = str(out.get("data", out.get("text")))
+            assert "%|" not in text and "widget-view" not in text and "<progress" not in text
+    assert "epoch  train loss" in nb.text(1) and "LRFind" in nb.text(2)
+    nb.close()
+
+
+def test_results_show_as_cards_in_light_and_dark(lab, browser, start):
+    show = [
+        "data",
+        "learn",
+        "learn.find(lr_min=1e-6, progress=False)",
+        "learn.fit(sgdr(3, 1), 1e-3, progress=False)",
+    ]
+    nb = lab.open(browser, [start, *show, "learn.best"], "cards.ipynb")
+    for k in range(6):
+        nb.run(k)
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        nb.theme(theme)
+        for k, name in enumerate(["ImageData", "Learner", "LRFind", "History", "Best"], 1):
+            card = cell(nb, k).locator(".lk-card").first
+            assert card.locator("b").first.inner_text() == name and card.locator("table").count()
+            assert card.bounding_box()["height"] < 420, name
+    assert not nb.problems
+    nb.close()
+
+
+def test_a_trial_says_when_nobody_answers(lab, browser, start):
+    nb = lab.open(browser, [start + "\n" + FOUND, "picker = LRPicker(found, learn); picker"], "gone.ipynb")
+    nb.run(0), nb.run(1)
+    nb.page.evaluate(f"async () => {{ await ({NOTEBOOK})().sessionContext.session.kernel.restart(); }}")
+    nb.wait_idle()
+    cell(nb, 1).get_by_role("button", name=re.compile("^try")).click()
+    until(nb, 1, "No answer: the kernel is at work, or was started anew")
+    nb.close()
+
+
+def test_an_idle_monitor_is_small_and_says_when_another_takes_over(lab, browser, start):
+    cells = [start, "first = TrainMonitor(learn); first", "TrainMonitor(learn)"]
+    nb = lab.open(browser, cells, "idle.ipynb")
+    for k in range(3):
+        nb.run(k)
+    until(nb, 1, "Another monitor follows this learner now")
+    assert cell(nb, 2).locator(".lk").bounding_box()["height"] < 110
+    nb.close()
+
+
 @pytest.fixture
 def training(lab, browser, start):
     """Opens a notebook whose third cell trains for long, and waits until the monitor in the second one shows
@@ -313,6 +535,7 @@ def test_stop_and_pause_while_the_cell_runs(training, kernel):
     pause_and_go_on(nb)
     cell(nb, 1).get_by_role("button", name="stop").click()
     nb.wait_done(2, 30)
+    assert in_widget(nb, 1, "document.activeElement.textContent") == "stop"
     said = nb.value(3)
     version, heard, state, *_ = said.split()
     assert (version == OLDER) == (kernel == "older") and (heard, state) == ("True", "stopped")

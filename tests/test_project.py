@@ -250,6 +250,8 @@ def test_settings_are_the_only_metadata():
     from importlib.metadata import metadata, version
 
     assert version("lessonkit") == config["DEFAULT"]["version"]
+    package = json.loads((ROOT / "lessonkit" / "widgets" / "labextension" / "package.json").read_text())
+    assert package["version"] == config["DEFAULT"]["version"]  # JupyterLab reads it there
     assert metadata("lessonkit")["Requires-Python"] == ">=" + config["DEFAULT"]["min_python"]
 
 
@@ -273,4 +275,6 @@ def test_a_wheel_holds_the_package_and_its_data(tmp_path):
     assert {"lessonkit/static/report.html", "lessonkit/widgets/kit.css", "lessonkit/train/find.py"} <= set(
         names
     )
+    extension = {n for n in names if "share/jupyter/labextensions/lessonkit/" in n}
+    assert {n.split("/lessonkit/")[1] for n in extension} == {"package.json", "static/lab.js"}
     assert not any(n.startswith(("tests/", "nbs/")) for n in names) and wheel.stat().st_size < 15 * 2**20

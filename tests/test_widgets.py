@@ -20,7 +20,7 @@ from traitlets import TraitError
 
 from lessonkit.images.augment import PRESETS
 from lessonkit.images.data import ImageData
-from lessonkit.plot import _loss_limits, format_lr
+from lessonkit.plot import format_lr, loss_limits
 from lessonkit.train.history import History
 from lessonkit.train.learner import Learner
 from lessonkit.train.loop import TrainingError
@@ -137,7 +137,7 @@ def test_numbers_and_limits_are_pythons():
     assert all(
         a == b or math.isclose(float(a), float(b), rel_tol=0.02) for a, b in zip(shown, ours)
     ) and shown[:3] == ["0", "1", "0.001"]
-    np.testing.assert_allclose(limits, [_loss_limits(c) for c in curves])
+    np.testing.assert_allclose(limits, [loss_limits(c) for c in curves])
     np.testing.assert_allclose(spread, [spread_lrs(0.01, 4, f) for f in (1, 3, 10)])
 
 
@@ -263,6 +263,7 @@ def test_trying_changes_nothing(learn, found):
     picker = LRPicker(found, learn, lr=1e-3, try_steps=4)
     picker.observe(lambda change: seen.append(change["new"]), "trial")
     picker.set_state({"asked": 1})
+    picker._trial.join(60)
     assert (
         same(before, state_of(learn))
         and torch.equal(rng, torch.get_rng_state())
@@ -280,6 +281,7 @@ def test_what_goes_wrong_in_a_trial_is_said(learn, found):
     picker = LRPicker(found, learn, try_steps=2)
     learn.loss_fn = lambda logits, yb: 1 / 0
     picker.set_state({"asked": 1})
+    picker._trial.join(60)
     assert "division" in picker.trial["message"] and not picker.trial["running"]
 
 
@@ -291,6 +293,84 @@ def test_a_trial_ends_where_the_loss_does(learn):
     next(some)
     some.close()
     assert same(before, state_of(learn)) and all(p.grad is None for p in learn.model.parameters())
+
+
+def test_a_trial_waits_for_a_fit_and_can_be_given_up(learn, found):
+    picker, states = LRPicker(found, learn, try_steps=2), []
+    picker.observe(lambda change: states.append(change["new"]), "trial")
+    with learn.lock:  # as a fit holds it
+        picker.set_state({"asked": 1})
+        while not picker.trial.get("waiting"):
+            time.sleep(0.005)
+        picker.set_state({"cancelled": 1})
+        picker._trial.join(60)
+    assert picker.trial == {
+        "n_steps": 2,
+        "message": "given up",
+        "runs": states[-1]["runs"],
+        "running": False,
+    } | {"asked": 1}
+    picker.set_state({"asked": 2})
+    picker._trial.join(60)
+    assert [len(r["losses"]) for r in picker.trial["runs"]] == [2, 2, 2] and picker.trial["asked"] == 2
+
+
+def test_a_trial_that_is_given_up_leaves_no_trace(learn, found):
+    before, picker = state_of(learn), LRPicker(found, learn, try_steps=1000)
+    picker.set_state({"asked": 1})
+    while not any(r["losses"] for r in picker.trial["runs"]):
+        time.sleep(0.005)
+    picker.set_state({"cancelled": 1})
+    picker._trial.join(60)
+    assert picker.trial["message"] == "given up" and len(picker.trial["runs"][0]["losses"]) < 1000
+    assert same(before, state_of(learn))
+
+
+# one lr in several widgets
+
+
+def test_widgets_share_one_lr(learn, found):
+    picker = LRPicker(found)
+    panel = LayerGroups(learn, lr=picker, factor=10)
+    explorer = ScheduleExplorer(learn, lr=panel)
+    assert panel.lrs[-1] == explorer.lr_max == picker.lr == found.lr
+    picker.set_state({"lr": 0.002})
+    assert panel.lrs == pytest.approx([2e-5, 2e-4, 2e-3]) and explorer.schedule.lr_max == 0.002
+    explorer.set_state({"lr_max": 0.005})
+    assert picker.lr == panel.lr == 0.005 and panel.lrs[0] == pytest.approx(5e-5)
+    for bad in ("auto", Bet("Which?", ["A", "B"])):
+        with pytest.raises((TypeError, ValueError), match="lr="):
+            LayerGroups(learn, lr=bad)
+
+
+def test_the_explorer_stays_on_its_curve_whatever_lr_fit_was_given(learn):
+    explorer, seen = ScheduleExplorer(learn, 2, 1, 1, lr_max=0.1), []
+    look = lambda change: seen.append((explorer.following, explorer.run_lr, explorer.now, explorer.step))
+    explorer.observe(look, "step")
+    learn.fit(explorer.schedule, lr=[1e-5, 1e-4, 1e-3], progress=False)
+    following, run_lr, now, step = seen[0]
+    assert following and run_lr == pytest.approx(1e-3)
+    assert now == pytest.approx(run_lr * explorer.schedule.factor(step - 1))
+    assert explorer.lr_max == 0.1 and explorer.run_lr == 0
+
+
+# what someone mistakes for something else
+
+
+@pytest.mark.parametrize(
+    "make, hint",
+    [
+        (lambda learn: LRPicker(learn), "LRPicker takes LRFind, not Learner: LRPicker(learn.find(), learn)"),
+        (lambda learn: TrainMonitor(learn.data), "TrainMonitor takes Learner, not ImageData"),
+        (lambda learn: LayerGroups(learn.data), "LayerGroups takes Learner, not ImageData"),
+        (lambda learn: ScheduleExplorer(3), "ScheduleExplorer takes Learner, not 3"),
+        (lambda learn: AugmentPreview(learn), "AugmentPreview takes ImageData, not Learner"),
+        (lambda learn: Replay(learn), "Replay takes History or str or Path, not Learner"),
+    ],
+)
+def test_the_wrong_thing_is_answered_with_the_right_line(learn, make, hint):
+    with pytest.raises(TypeError, match=re.escape(hint)):
+        make(learn)
 
 
 # ScheduleExplorer
@@ -504,6 +584,7 @@ def test_a_learner_has_one_monitor(learn):
     old, new = TrainMonitor(learn), TrainMonitor(learn)
     learn.fit(sgdr(1, 1), lr=1e-3, progress=False)
     assert learn.watchers == [new] and old.state == "idle" and new.state == "done"
+    assert "Another monitor" in old.message and not new.message
     panel, explorer = LayerGroups(learn), ScheduleExplorer(learn)
     panel = LayerGroups(learn)
     assert learn.watchers == [new, explorer, panel]

@@ -6,6 +6,7 @@
 __all__ = ['THREADS', 'batch_bounds', 'source_short', 'BatchSpec', 'Batches', 'ImageData']
 
 # %% ../../nbs/api/2_images/06_data.ipynb #23c21893
+import html
 import os
 import threading
 import warnings
@@ -25,7 +26,8 @@ from .augment import Transforms, draw_transforms, get_preset
 from .cache import Pictures
 from .datasets import resolve
 from .folders import DataError, FolderReport, Item, check_folder, take_per_class
-from .render import Buffers, pack_pixels, render, sample, sample_values
+from .render import Buffers, centre, pack_pixels, render, sample, sample_values
+from ..show import card_html, jpeg_url, shorten, table_html
 
 # %% ../../nbs/api/2_images/06_data.ipynb #a461c1bf
 def batch_bounds(n: int, bs: int) -> list[tuple[int, int]]:
@@ -330,3 +332,25 @@ def valid_dl(
 ) -> Batches:
     "Validation batches, in order: centre crops, or changed at random by a preset or an `Augment`."
     return Batches(self, self.items("valid"), False, augment, mean, std, device)
+
+# %% ../../nbs/api/2_images/06_data.ipynb #3eb132f6
+def _strip(data: ImageData, most: int = 8, size: int = 56) -> str:
+    "The first training picture of up to `most` classes, side by side, as HTML; nothing if one is gone."
+    first = {item.label: item for item in reversed(data.items("train"))}
+    items = [first[label] for label in sorted(first)[:most]]
+    try:
+        pictures = [data.pictures.get(item.path, source_short(data.size)).pixels for item in items]
+        tiles = (centre(pictures, min(size, data.size)).permute(0, 2, 3, 1) * 255).round().byte().numpy()
+    except (OSError, ValueError):
+        return ""
+    names = html.escape(", ".join(data.classes[item.label] for item in items))
+    return f'<img alt="one picture each of {names}" src="{jpeg_url(tiles[None], 85)}">'
+
+# %% ../../nbs/api/2_images/06_data.ipynb #8d9eeecd
+@patch
+def _repr_html_(self: ImageData) -> str:
+    train, valid = (self.report.counts(split) for split in ("train", "valid"))
+    rows = [[name, train[name], valid[name]] for name in self.classes]
+    about = f"{self.report.root}: {len(self.report.items):,} pictures, {self.size} px, {self.augment.name}"
+    table = table_html(["class", "training", "validation"], shorten(rows))
+    return card_html("ImageData", about, table, _strip(self))

@@ -49,7 +49,11 @@ def torchvision_net(arch: str) -> nn.Module:
         return models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1])
     known = list_archs()
     if arch not in known:
-        near = difflib.get_close_matches(arch, known, 3) or [DEFAULT_ARCH, "resnet34", "resnext50_32x4d"]
+        near = difflib.get_close_matches(arch.lower(), known, 3) or [
+            DEFAULT_ARCH,
+            "resnet34",
+            "resnext50_32x4d",
+        ]
         raise ValueError(
             f"arch={arch!r} is not a classifier of torchvision; did you mean {', '.join(near)}? "
             "(timm's are called timm/NAME)"

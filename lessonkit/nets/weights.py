@@ -18,6 +18,9 @@ from torch import nn
 from .bodies import DEFAULT_ARCH, Body, split_body, timm_body, timm_net, torchvision_net
 
 # %% ../../nbs/api/3_nets/01_weights.ipynb #25b93fae
+_NOTHING = "weights=None (--weights none)"
+
+
 def is_pretrained(weights) -> bool:
     "Whether `weights`, as `load_body` takes them, are any: None and the word none are not."
     return weights is not None and str(weights).lower() != "none"
@@ -41,7 +44,7 @@ def read_weights(path: str | os.PathLike) -> tuple[dict, dict]:
     if not path.is_file():
         raise FileNotFoundError(
             f"weights file {path} is not there: give a .pth or .safetensors file, "
-            "a name such as DEFAULT, or none"
+            f"a name such as DEFAULT, or {_NOTHING}"
         )
     try:
         if path.suffix == ".safetensors":
@@ -104,7 +107,7 @@ def _local_file(arch: str, *names: str) -> Path | None:
 def _no_such_weights(arch: str, weights: str, names: list[str]) -> ValueError:
     return ValueError(
         f"weights={weights!r}: {arch} has the weights {', '.join(names) or 'none yet'}; "
-        "or give a .pth or .safetensors file, or none"
+        f"or give a .pth or .safetensors file, or {_NOTHING}"
     )
 
 # %% ../../nbs/api/3_nets/01_weights.ipynb #31f9d8e6
@@ -114,7 +117,7 @@ def _no_network(arch: str, error: Exception, fetch: str) -> ConnectionError:
         f"the {arch} weights could not be fetched ({error}). Without a network: take arch {DEFAULT_ARCH}, "
         f"whose weights came with lessonkit; or fetch {fetch} on a machine that has a network, then give "
         "that file as weights, or put it into a folder and set LESSONKIT_WEIGHTS to the folder; or train "
-        "from nothing with weights none"
+        f"from nothing with {_NOTHING}"
     )
 
 # %% ../../nbs/api/3_nets/01_weights.ipynb #7ceb2cb0
@@ -136,7 +139,7 @@ def _download(arch: str, value) -> dict:
     try:
         return value.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as e:
-        raise _no_network(arch, e, value.url) from e
+        raise _no_network(arch, e, value.url) from None
 
 # %% ../../nbs/api/3_nets/01_weights.ipynb #e20815d1
 def _torchvision_body(arch: str, weights) -> Body:
@@ -194,7 +197,7 @@ def _fetched(name: str, arch: str) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=True)
     except Exception as e:
-        raise _no_network(arch, e, f"{name}'s weights (model.safetensors)") from e
+        raise _no_network(arch, e, f"{name}'s weights (model.safetensors)") from None
     finally:
         constants.HF_HUB_OFFLINE = before
 
@@ -218,7 +221,7 @@ def lite0_file() -> Path:
     if path is None or not path.is_file():
         raise FileNotFoundError(
             f"the weights of {DEFAULT_ARCH} are not there (the package {_LITE0_PACKAGE} "
-            f"has them): {again}; or train from nothing with weights none"
+            f"has them): {again}; or train from nothing with {_NOTHING}"
         )
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != _LITE0_SHA256:

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 
-from ..basics import check_number, progress_bar
+from ..basics import check_kind, check_number, progress_bar
 from ..device import native_bf16, pick_device, pick_precision
 from ..evaluate import Predictions, accuracy, average_preds, evaluate
 from ..evaluate import get_preds as preds_of
@@ -31,6 +31,7 @@ from ..nets.groups import layer_groups
 from ..nets.groups import unfreeze as unfreeze_groups
 from ..nets.weights import is_pretrained
 from ..predict import Prediction, Predictor, save_model
+from ..show import card_html, table_html
 from .features import FeatureBatches
 from .find import lr_find
 from .history import History
@@ -102,6 +103,7 @@ class Learner:
         compile: bool = False, device=None, seed: int | None = 0,
     ):  # fmt: skip
         self.data, self.loss_fn, self.opt, self.weight_decay = data, loss_fn, opt, weight_decay
+        check_kind("Learner", data, ImageData | tuple | list, 'ImageData("photos/") makes data of a folder')
         self.metrics = {"accuracy": accuracy} if metrics is None else dict(metrics)
         self.device, named = pick_device(device), isinstance(model, str)
         self.precision, self._auto = pick_precision(precision, self.device), precision == "auto"
@@ -170,6 +172,31 @@ def size(self: Learner) -> int | None:
     "Side of the pictures, px; None for loaders of one's own."
     return getattr(self.data, "size", None)
 
+# %% ../../nbs/api/5_train/15_learner.ipynb #5382a6cf
+@patch(as_prop=True)
+def summary(self: Learner) -> str:
+    "The network, where it is, how many of its layer groups train, and the best evaluation so far, in a line."
+    arch = getattr(self.model, "arch", type(self.model).__name__)
+    trained = sum(any(p.requires_grad for p in group.params) for group in self.groups)
+    say = f"{arch} on {self.device}, {trained} of {len(self.groups)} layer groups train"
+    return say + (f"; best {self.metric} {self.best.epoch[self.metric]:.4f}" if self.best else "")
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #c9171558
+@patch
+def __repr__(self: Learner) -> str:
+    data = f"; {self.data}" if isinstance(self.data, ImageData) else ""
+    return f"Learner({self.summary}{data})"
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #46875be7
+@patch
+def _repr_html_(self: Learner) -> str:
+    rows = [
+        [g.name, f"{g.n_params:,}", "trains" if any(p.requires_grad for p in g.params) else "frozen"]
+        for g in self.groups
+    ]
+    last = self.history._repr_html_() if self.history.epochs else ""
+    return card_html("Learner", self.summary, table_html(["layer group", "weights", ""], rows), last)
+
 # %% ../../nbs/api/5_train/15_learner.ipynb #f3afea7b
 @patch
 def resize(self: Learner, size: int) -> None:
@@ -229,6 +256,7 @@ def run(
 ):  # fmt: skip
     """The stream of events of a run (see `Run`); closing it stops the run, and the learner stays
     usable. The arguments are those of `fit`."""
+    check_kind("fit", schedule, Schedule, "sgdr(3) is a schedule of three cycles of one epoch")
     if not len(self.train_dl):
         raise ValueError("the training loader yields no batches")
     if self.size is not None:
@@ -260,10 +288,14 @@ def _tell(watchers: list, what: str, *about) -> None:
 def watch(self: Learner, watcher) -> None:
     """From now on tell `watcher` of each `fit`, in place of one of its kind: `event(event, history,
     stop)` for each event of the run, where `stop.ask()` ends it after the update in flight, and
-    `ended(history)`. One that fails is reported and left out for the rest of that run."""
+    `ended(history)`. One that fails is reported and left out for the rest of that run; one that is replaced
+    is told so, if it has a `replaced()`."""
     kind = type(watcher).__module__, type(watcher).__name__  # a widget's own class is made for it alone
-    others = [w for w in self.watchers if (type(w).__module__, type(w).__name__) != kind]
-    self.watchers = [*others, watcher]
+    alike = [w for w in self.watchers if (type(w).__module__, type(w).__name__) == kind]
+    for old in alike:
+        if old is not watcher and hasattr(old, "replaced"):
+            old.replaced()
+    self.watchers = [*(w for w in self.watchers if w not in alike), watcher]
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #c6af609f
 class _Progress:
@@ -292,6 +324,8 @@ class _Progress:
 
     def ended(self, history: History) -> None:
         if self.bar is not None:
+            if history.warning:
+                self.bar.write(history.warning)
             self.bar.close()
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #f9a706ed

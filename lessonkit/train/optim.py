@@ -6,6 +6,9 @@
 __all__ = ['NORMS', 'OPTIMIZERS', 'spread_lrs', 'param_groups', 'make_opt']
 
 # %% ../../nbs/api/5_train/01_optim.ipynb #cf7f4d80
+from collections.abc import Iterable
+from numbers import Real
+
 import torch
 from torch import nn
 
@@ -35,8 +38,12 @@ def _no_decay(model: nn.Module) -> set[int]:
 
 # %% ../../nbs/api/5_train/01_optim.ipynb #ef89075d
 def _one_each(lrs: float | list[float], n: int) -> list[float]:
-    "An lr for each of `n` layer groups. ValueError: another number of them."
-    lrs = [lrs] * n if isinstance(lrs, int | float) else list(lrs)
+    "An lr for each of `n` layer groups. ValueError: another number of them, or none at all."
+    if isinstance(lrs, str) or not isinstance(lrs, Real | Iterable):
+        raise ValueError(
+            f"lr={lrs!r}: a number is needed, or one for each layer group; find().lr suggests one"
+        )
+    lrs = [lrs] * n if isinstance(lrs, Real) else list(lrs)
     if len(lrs) != n:
         raise ValueError(f"{len(lrs)} learning rates for {n} layer groups: give one for each, or one for all")
     return lrs

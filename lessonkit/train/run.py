@@ -15,10 +15,10 @@ import torch
 from fastcore.basics import patch
 
 from .checkpoint import read_checkpoint, write_checkpoint
-from .history import History
+from .history import History, score_of
 from .loop import CycleDone, EpochDone, TrainingError, train_events
 from .schedule import Schedule
-from .state import Best, copy_state, load_state, score_of, state_of
+from .state import Best, copy_state, load_state, state_of
 
 # %% ../../nbs/api/5_train/13_run.ipynb #5778b95e
 def out_of_memory(error: BaseException) -> bool:
@@ -55,7 +55,10 @@ class Run:
 
     def __init__(self, learn, schedule: Schedule, lr, accumulate: int = 1, checkpoint=None):
         self.learn, self.accumulate, self.checkpoint, self.step = learn, accumulate, checkpoint, 0
-        self.opt, self.history = learn.make_opt(lr), History(schedule, learn.size)
+        self.opt, self.history = (
+            learn.make_opt(lr),
+            History(schedule, learn.size, groups=[g.name for g in learn.groups]),
+        )
         self.scaler = torch.amp.GradScaler(learn.device.type) if learn.precision == "fp16" else None
 
     def __iter__(self) -> Iterator:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from fastcore.basics import patch
 
-from ..basics import check_number
+from ..basics import amount, check_number
 from ..plot import plot_schedule
 
 # %% ../../nbs/api/5_train/00_schedule.ipynb #be791e64
@@ -157,7 +157,8 @@ def from_dict(cls: Schedule, d: dict) -> Schedule:
 @patch
 def __str__(self: Schedule) -> str:
     parts = [f"{length:g}" for length in ([self.warmup] if self.warmup else []) + list(self.cycles)]
-    total = f"{self.n_epochs:g} epoch{'s' if self.n_epochs != 1 else ''}"
+    parts = parts if len(parts) <= 8 else [*parts[:3], "…", *parts[-2:]]
+    total = amount(self.n_epochs, "epoch")
     text = total if len(parts) == 1 else f"{'+'.join(parts)} = {total}"
     grow = ", cycles grow while they pay" if self.grow else ""
     return f"{text}, {self.n_steps:,} update{'s' if self.n_steps != 1 else ''}{grow}"

@@ -9,7 +9,7 @@ __all__ = ['StopRequest', 'OverfitWatch']
 import signal
 import threading
 
-from ..basics import check_number
+from ..basics import amount, check_number
 
 # %% ../../nbs/api/5_train/05_stop.ipynb #363d889d
 class StopRequest:
@@ -58,5 +58,4 @@ class OverfitWatch:
     @property
     def why(self) -> str:
         "The reason, in words."
-        cycles = f"{self.patience} cycle{'s' * (self.patience > 1)}"
-        return f"it began to overfit (validation loss above its best for {cycles})"
+        return f"it began to overfit (validation loss above its best for {amount(self.patience, 'cycle')})"

@@ -22,7 +22,7 @@ function controls(get, change, signal) {
   });
   const strength = slider({
     label: "strength", min: 0, max: 2, step: 0.25, value: get("strength"), signal,
-    text: (v) => `${v} times`, oninput: (v) => change({ strength: v }),
+    text: (v) => (v === 1 ? "as it is" : `${v} times that`), oninput: (v) => change({ strength: v }),
   });
   const size = slider({
     label: "size", min: 0, max: sizes.length - 1, value: sizes.indexOf(get("size")), signal,

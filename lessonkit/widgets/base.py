@@ -19,6 +19,8 @@ from uuid import uuid4
 
 import anywidget
 from fastcore.basics import patch
+from IPython.display import publish_display_data
+from traitlets import Int, observe
 
 from ..basics import write_whole
 
@@ -105,12 +107,16 @@ def to_png(figure, dpi: int = 80) -> bytes:
     Image.open(full).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
-# %% ../../nbs/api/6_widgets/00_base.ipynb #02463730
+# %% ../../nbs/api/6_widgets/00_base.ipynb #baa3cefe
+_OURS = "application/vnd.lessonkit.view+json"
+
+
 class Widget(anywidget.AnyWidget):
     """An anywidget with a matplotlib `figure()`, that a saved notebook shows, and a page that works without a
-    kernel."""
+    kernel. What is saved follows what is chosen, where JupyterLab has our extension."""
 
-    _css = read_static("kit.css")
+    _css, _shown_as = read_static("kit.css"), ()
+    settled = Int(0).tag(sync=True)  # counted up by the page some time after the last change
 
     def figure(self):
         "What it shows now, as a matplotlib figure that pyplot does not know."
@@ -118,7 +124,7 @@ class Widget(anywidget.AnyWidget):
 
     def page_state(self) -> dict:
         "The traits that the page gets."
-        left_out = ("layout", "tabbable", "tooltip")
+        left_out = ("layout", "tabbable", "tooltip", "settled")
         return {k: v for k, v in self.get_state().items() if not k.startswith("_") and k not in left_out}
 
     def still(self, png: bytes | None = None) -> str:
@@ -134,7 +140,26 @@ class Widget(anywidget.AnyWidget):
         if shown is None:
             return None
         (data, metadata), png = shown, to_png(self.figure())
-        return data | {"image/png": png, "text/html": self.to_html(png)}, metadata
+        return data | {_OURS: {}, "image/png": png, "text/html": self.to_html(png)}, metadata
+
+    @observe("settled")
+    def _settle(self, change):
+        self.keep_shown()
+
+# %% ../../nbs/api/6_widgets/00_base.ipynb #38dbfdf5
+@patch
+def _ipython_display_(self: Widget):
+    self._shown_as = (*self._shown_as, uuid4().hex)
+    data, metadata = self._repr_mimebundle_()
+    publish_display_data(data, metadata, transient={"display_id": self._shown_as[-1]})
+
+# %% ../../nbs/api/6_widgets/00_base.ipynb #1a792275
+@patch
+def keep_shown(self: Widget) -> None:
+    "Replace what the notebook saves of it, wherever it is shown, by what it shows now."
+    bundle = self._repr_mimebundle_() if self._shown_as else ()
+    for name in self._shown_as:
+        publish_display_data(*bundle, transient={"display_id": name}, update=True)
 
 # %% ../../nbs/api/6_widgets/00_base.ipynb #2a3b2b53
 @patch

@@ -10,11 +10,12 @@ from fastcore.basics import patch
 from matplotlib.figure import Figure
 from traitlets import Bool, Float, Int
 
+from ..basics import check_kind
 from ..plot import plot_schedule
 from ..train.learner import Learner
 from ..train.schedule import Schedule, sgdr
 from .base import Widget, read_esm
-from .follow import Follower
+from .follow import Follower, share_lr
 
 # %% ../../nbs/api/6_widgets/07_explorer.ipynb #2d030388
 def _shape(n_cycles, cycle_len, cycle_mult, warmup, lr_max, floor) -> dict:
@@ -34,32 +35,29 @@ class ScheduleExplorer(Follower):
     """SGDR's cycles under the fingers: `explorer.schedule` is what `fit` takes.
 
     learner: whose epochs are counted in updates, and whose runs are followed; n_cycles, cycle_len, cycle_mult
-    ("auto": they grow by themselves), warmup: as in `sgdr`; lr_max: the lr at the top; floor: the lr at the
-    bottom of a cycle as a part of it; seconds_per_epoch: for the estimate, None for those of the learner's
-    last run.
+    ("auto": they grow by themselves), warmup: as in `sgdr`; lr_max: the lr at the top; lr: the same, or an
+    `LRPicker` or another widget whose `lr` it is then; floor: the lr at the bottom of a cycle as a part of
+    it; seconds_per_epoch: for the estimate, None for those of the learner's last run.
     """
 
     _esm = read_esm("schedule_explorer.js")
     n_cycles, steps_per_epoch = Int(3).tag(sync=True), Int(1).tag(sync=True)
     cycle_len, cycle_mult, lr_max = (Float(v).tag(sync=True) for v in (1.0, 2.0, 1e-3))
-    warmup, floor, seconds_per_epoch, now = (Float(0.0).tag(sync=True) for _ in range(4))
+    warmup, floor, seconds_per_epoch = (Float(0.0).tag(sync=True) for _ in range(3))
+    now, run_lr = (Float(0.0).tag(sync=True) for _ in range(2))
     grow, following, step = Bool(False).tag(sync=True), Bool(False).tag(sync=True), Int(-1).tag(sync=True)
 
     def __init__(
-        self,
-        learner: Learner | None = None,
-        n_cycles: int = 3,
-        cycle_len: float = 1,
-        cycle_mult: float | str = 2,
-        warmup: float = 0,
-        lr_max: float = 1e-3,
-        floor: float = 0.0,
-        seconds_per_epoch: float | None = None,
-        **options,
-    ):
+        self, learner: Learner | None = None, n_cycles: int = 3, cycle_len: float = 1,
+        cycle_mult: float | str = 2, warmup: float = 0, lr_max: float = 1e-3, floor: float = 0.0,
+        seconds_per_epoch: float | None = None, lr=None, **options,
+    ):  # fmt: skip
+        check_kind("ScheduleExplorer", learner, Learner | None, "ScheduleExplorer(learn, n_cycles=3)")
+        lr_max = lr_max if lr is None else getattr(lr, "lr", lr)
         shape = _shape(n_cycles, cycle_len, cycle_mult, warmup, lr_max, floor)
         super().__init__(**shape, steps_per_epoch=len(learner.train_dl) if learner else 100, **options)
         self.seconds_per_epoch = seconds_per_epoch or _last_seconds(learner)
+        share_lr(self, "lr_max", lr)
         self._watch(learner)
 
     def __repr__(self):
@@ -76,22 +74,22 @@ def schedule(self: ScheduleExplorer) -> Schedule:
 # %% ../../nbs/api/6_widgets/07_explorer.ipynb #d238317e
 @patch
 def _follow(self: ScheduleExplorer, event, history):
-    "Where a running fit is, and whether its schedule is this one."
+    "Where a running fit is, whether its cycles are these, and the lr that they rise to in it."
     with self.hold_sync():
-        self.following, self.now = history.schedule == self.schedule, event.lrs[-1]
-        self.step = event.step
+        self.following = history.schedule.bounds == self.schedule.bounds
+        self.now, self.run_lr, self.step = event.lrs[-1], history.lr_max, event.step
 
 # %% ../../nbs/api/6_widgets/07_explorer.ipynb #8f4be718
 @patch
 def _idle(self: ScheduleExplorer):
     "No fit runs."
-    self.following, self.step = False, -1
+    self.following, self.step, self.run_lr = False, -1, 0.0
 
 # %% ../../nbs/api/6_widgets/07_explorer.ipynb #47adaf41
 @patch
 def page_state(self: ScheduleExplorer) -> dict:
     "The traits that the page gets: it follows no run."
-    return Widget.page_state(self) | {"following": False}
+    return Widget.page_state(self) | {"following": False, "run_lr": 0.0}
 
 # %% ../../nbs/api/6_widgets/07_explorer.ipynb #6047034f
 @patch

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from torch.nn.modules.batchnorm import _BatchNorm
 from traitlets import Bool, Float, Int, List, Unicode, observe
 
+from ..basics import check_kind
 from ..plot import format_lr, plot_layer_lrs
 from ..train.learner import Learner
 from ..train.optim import spread_lrs
 from .base import Widget, read_esm
-from .follow import Follower
+from .follow import Follower, share_lr
 
 # %% ../../nbs/api/6_widgets/08_groups.ipynb #4f07c081
 def _frozen_to(groups) -> int:
@@ -51,9 +52,9 @@ def _in_words(names, lrs, frozen_to: int) -> str:
 class LayerGroups(Follower):
     """Which layer groups of a learner train, and how fast: `panel.lrs` is what `fit` takes.
 
-    lr: of the head; factor: between one group and the next, 3 where the pictures are like those the network
-    was pretrained on, 10 where they are not. The freeze switches freeze the learner's layers at once; layers
-    before a frozen one are frozen too.
+    lr: of the head, or an `LRPicker` or another widget whose `lr` it is then; factor: between one group and
+    the next, 3 where the pictures are like those the network was pretrained on, 10 where they are not. The
+    freeze switches freeze the learner's layers at once; layers before a frozen one are frozen too.
     """
 
     _esm = read_esm("layer_groups.js")
@@ -61,10 +62,14 @@ class LayerGroups(Follower):
     n_params, frozen_to = List(Int()).tag(sync=True), Int(0).tag(sync=True)
     lr, factor, busy = Float(1e-3).tag(sync=True), Float(3.0).tag(sync=True), Bool(False).tag(sync=True)
     lrs, now = List(Float()).tag(sync=True), List(Float()).tag(sync=True)
+    pretrained = Bool(False).tag(sync=True)
 
-    def __init__(self, learner: Learner, lr: float = 1e-3, factor: float = 3.0, **options):
-        self._learner, lrs = learner, spread_lrs(lr, len(learner.groups), factor)
-        super().__init__(**group_state(learner.groups), lr=lr, factor=factor, lrs=lrs, **options)
+    def __init__(self, learner: Learner, lr=1e-3, factor: float = 3.0, **options):
+        check_kind("LayerGroups", learner, Learner, "LayerGroups(learn)")
+        self._learner, head = learner, getattr(lr, "lr", lr)
+        rates = {"lr": head, "factor": factor, "lrs": spread_lrs(head, len(learner.groups), factor)}
+        super().__init__(**group_state(learner.groups), **rates, pretrained=learner.pretrained, **options)
+        share_lr(self, "lr", lr)
         self._watch(learner)
 
     @observe("lr", "factor")

@@ -134,9 +134,11 @@ export function plot(label, className) {
   const marks = s("g", { "clip-path": `url(#${clip})` }), over = s("g");
   const element = s("svg", { class: `lk-plot ${className ?? ""}`, role: "img", "aria-label": label },
     s("defs", null, s("clipPath", { id: clip }, area)), axes, marks, over);
+  let scales = {};
   return {
-    element, marks, over,
+    element, marks, over, scales: () => scales,
     draw({ width, height, x, y, ...words }) {
+      scales = { x, y };
       const inside = { width: Math.max(0, x.end - x.from), height: Math.max(0, y.from - y.end) };
       set(element, { width, height, viewBox: `0 0 ${width} ${height}` });
       set(area, { x: x.from, y: y.end, ...inside });
@@ -169,20 +171,40 @@ export function cursor(y, color) {
   };
 }
 
-/** Call `move(x, y)` with places in the svg while the pointer is held down on it. */
-export function onDrag(svg, move, signal) {
-  const at = (e) => {
-    const box = svg.getBoundingClientRect();
-    move(e.clientX - box.left, e.clientY - box.top);
-  };
+const pointIn = (svg, e) => {
+  const box = svg.getBoundingClientRect();
+  return [e.clientX - box.left, e.clientY - box.top];
+};
+
+/** Call `move(x, y, first)` with places in the svg while the pointer is held down on it, then `end()`. */
+export function onDrag(svg, move, signal, end = () => {}) {
   svg.addEventListener("pointerdown", (e) => {
     if (e.button !== 0) return;
     svg.setPointerCapture(e.pointerId);
-    at(e);
+    move(...pointIn(svg, e), true);
     e.preventDefault();
   }, { signal });
   svg.addEventListener("pointermove", (e) => {
-    if (e.buttons === 1 && svg.hasPointerCapture(e.pointerId)) at(e);
+    if (e.buttons === 1 && svg.hasPointerCapture(e.pointerId)) move(...pointIn(svg, e), false);
+  }, { signal });
+  svg.addEventListener("lostpointercapture", end, { signal });
+}
+
+/** Say what is under the pointer, above the plot at its right: `text(x, y)`, nothing where that is empty. */
+export function onHover(chart, text, signal) {
+  const says = s("text", { class: "lk-readout", y: 12, "text-anchor": "end", "aria-hidden": "true" });
+  const line = s("line", { class: "lk-hair", visibility: "hidden" });
+  chart.element.append(line, says);
+  chart.element.addEventListener("pointermove", (e) => {
+    const [px, py] = pointIn(chart.element, e), { x, y } = chart.scales();
+    const words = x && px >= x.from && px <= x.end ? text(px, py) || "" : "";
+    if (!x) return;
+    set(says, { x: x.end, text: words });
+    set(line, { x1: px, x2: px, y1: y.from, y2: y.end, visibility: words ? null : "hidden" });
+  }, { signal });
+  chart.element.addEventListener("pointerleave", () => {
+    set(says, { text: "" });
+    set(line, { visibility: "hidden" });
   }, { signal });
 }
 
@@ -207,10 +229,21 @@ export function onChange(model, names, draw) {
   return () => { for (const name of names) model.off(`change:${name}`, draw); };
 }
 
+const SETTLED = 700, waiting = new WeakMap();              // ms without a change
+
+/** Have what is saved follow the choice when it has settled, where no view is made anew for that. */
+function settle(model) {
+  if (!globalThis.lessonkitKeepsViews) return;             // labextension/lab.js
+  const count = () => { model.set("settled", model.get("settled") + 1); model.save_changes(); };
+  clearTimeout(waiting.get(model));
+  waiting.set(model, setTimeout(count, SETTLED));
+}
+
 /** Give the model values, and Python with it. */
 export function send(model, values) {
   for (const [name, value] of Object.entries(values)) model.set(name, value);
   model.save_changes();
+  settle(model);
 }
 
 /** One call a frame at most, the last one's. */

@@ -1,6 +1,7 @@
 // LayerGroups: which layers learn, and how fast.
 import {
-  endAll, groupColor, h, onChange, onWidth, perFrame, plot, root, row, s, send, set, slider, swatch, toggle,
+  endAll, groupColor, h, onChange, onDrag, onWidth, perFrame, plot, root, row, s, send, set, slider, swatch,
+  toggle,
 } from "./kit.js";
 import { clamp, formatCount, formatLr, lrGrid, nearest, scale } from "./numbers.js";
 
@@ -21,6 +22,16 @@ export function meaning(factor) {
   if (factor <= 4) return `${times}: pictures like those it was pretrained on`;
   if (factor < 8) return `${times}: somewhat unlike those it was pretrained on`;
   return `${times}: pictures unlike those it was pretrained on`;
+}
+
+/** What to be careful about with these lrs of groups that train, from the input on; or nothing. */
+export function warningFor(lrs, pretrained) {
+  const early = Math.max(...lrs.slice(0, -1), 0), head = lrs[lrs.length - 1];
+  if (!pretrained || !early) return "";
+  if (early >= 0.03) {
+    return `An lr of ${formatLr(early)} in early layers breaks what they know of edges and colours.`;
+  }
+  return early > head ? "Early layers learn faster than the head: usually it is the other way round." : "";
 }
 
 /** What the model holds of group `k`, for its row and its bar. */
@@ -53,16 +64,31 @@ const textOf = ({ lr, frozen, rate }, k, x) =>
 const tickOf = (_, k) =>
   s("line", { y1: 16 + ROW * k, y2: 40 + ROW * k, stroke: "var(--lk-fg)", "stroke-width": 2.5 });
 
+/** Drag a bar to another lr, `pull(k, lr)`; the scale stays as it is meanwhile: what is returned gives it. */
+function pullBars(chart, now, pull, signal) {
+  let held = null, k = -1;
+  onDrag(chart.element, (px, py, first) => {
+    if (first) {
+      held = now();
+      k = held.groups.findIndex((g, i) => !g.frozen && py >= 16 + ROW * i && py < 42 + ROW * i);
+    }
+    if (k >= 0) pull(k, LRS[at(held.x.back(clamp(px, held.x.from, held.x.end)))]);
+  }, signal, () => { held = null; pull(-1); });
+  return () => held?.x;
+}
+
 /** A bar for each group; `follow(lrs)` puts a tick on each where a running fit is, none where the lr is 0. */
-function bars() {
-  const chart = plot("Learning rate of each layer group");
-  let x, ticks = [];
+function bars(pull, signal) {
+  const chart = plot("Learning rate of each layer group", "lk-scrub");
+  let x, groups = [], ticks = [];
+  const held = pullBars(chart, () => ({ x, groups }), pull, signal);
   return {
     element: chart.element,
-    draw(groups, width) {
+    draw(now, width) {
+      groups = now;
       const height = 30 + ROW * groups.length + 40;
       const y = { from: height - 40, end: 12, ticks: [], to: (v) => v };
-      x = lrScale(groups.map((g) => g.lr), width);
+      x = held() ?? lrScale(groups.map((g) => g.lr), width);
       ticks = groups.map(tickOf);
       chart.draw({ width, height, x, y, xlabel: "learning rate", xtext: formatLr });
       chart.marks.replaceChildren(...groups.map((g, k) => barOf(g, k, x)));
@@ -118,7 +144,7 @@ function spreaders(get, change, signal) {
     text: () => formatLr(get("lr")), oninput: (k) => spreadTo(LRS[k], get("factor")),
   });
   const factor = slider({
-    label: "likeness", min: 1, max: 10, step: 0.5, value: get("factor"), signal,
+    label: "likeness", min: 1, max: 10, step: 0.5, value: get("factor"), signal, className: "lk-long",
     text: meaning, oninput: (v) => spreadTo(get("lr"), v),
   });
   return [
@@ -127,11 +153,29 @@ function spreaders(get, change, signal) {
   ];
 }
 
+/** What to be careful about, below the bars. */
+function warningOf(get) {
+  const element = h("div", { class: "lk-warning", role: "status" });
+  const show = () => {
+    const training = groupsOf(get).filter((g) => !g.frozen);
+    element.textContent = warningFor(training.map((g) => g.lr), get("pretrained"));
+  };
+  return { element, show };
+}
+
+/** Spread the lrs anew where another widget has moved that of the head. */
+function spreadShared(get, change) {
+  const lrs = get("lrs"), n = lrs.length;
+  if (lrs[n - 1] !== get("lr")) change({ lrs: spread(get("lr"), n, get("factor")) });
+}
+
 function render({ model, el, signal }) {
-  const get = (name) => model.get(name), box = root(el, "Layer groups"), chart = bars();
+  const get = (name) => model.get(name), box = root(el, "Layer groups");
   const change = (values) => { send(model, values); whole(); };
+  const pull = (k, lr) => change(k < 0 ? {} : withLr(get("lrs"), k, lr)), chart = bars(pull, signal);
   const rows = [
-    ...spreaders(get, change, signal), ...get("names").map((_, k) => groupRow(k, get, change, signal)),
+    warningOf(get), ...spreaders(get, change, signal),
+    ...get("names").map((_, k) => groupRow(k, get, change, signal)),
   ];
   let width = 640;
 
@@ -148,6 +192,7 @@ function render({ model, el, signal }) {
   box.append(chart.element, ...rows.map((one) => one.element));
   return endAll([
     onWidth(box, (w) => { width = w; whole(); }), onChange(model, ["now"], perFrame(paint)),
+    onChange(model, ["lr"], perFrame(() => spreadShared(get, change))),
     onChange(model, ["lr", "lrs", "factor", "frozen_to", "norms", "busy"], perFrame(whole)),
   ]);
 }

@@ -1,9 +1,10 @@
 // LRPicker: the learning rate finder's curve, to scrub and to pick from.
 import {
   button, cursor, curve, endAll, h, onChange, onDrag, onWidth, perFrame, plot, root, row, s, send, set,
-  slider, swatch,
+  slider,
 } from "./kit.js";
 import { amount, clamp, formatLr, formatNumber, lrGrid, nearest, scale } from "./numbers.js";
+import { trialOf } from "./trial.js";
 
 const HEIGHT = 300;
 const RULES = {
@@ -12,7 +13,12 @@ const RULES = {
 };
 const OTHER_RULE = ["--lk-soft", "circle"];
 const SHAPES = { square: "-5,-5 5,-5 5,5 -5,5", diamond: "0,-7 7,0 0,7 -7,0", triangle: "0,-7 6,5 -6,5" };
-const TRIALS = ["--lk-sky", "--lk-blue", "--lk-orange"], DASHES = ["2 3", "", "7 3"];
+const LOOKS_FOR = {
+  steepest: "the highest lr where the loss falls nearly as fast as anywhere, well before its lowest point",
+  valley: "two thirds of the way down, from where the fall begins to where it ends",
+  slide: "the daring one: the first lr, coming from the high ones, at which the loss still falls fast",
+  minimum: "a tenth of the lr where the loss is lowest",
+};
 
 // ---- what draws nothing ----
 
@@ -58,12 +64,13 @@ export function cutTo(trim, k, n, most) {
   return k === 0 ? [n, other] : [other, n];
 }
 
-/** How a trial at one lr ended, or that it did not yet. */
-export function ending(losses) {
-  const last = losses.slice(-5);
-  if (!losses.length) return "…";
-  if (!losses.every(Number.isFinite)) return "the loss is not finite";
-  return `loss ${formatNumber(last.reduce((a, b) => a + b, 0) / last.length)}`;
+/** What the curve says: up to the first lr it is too slow, beyond the second one it breaks; null: no fall. */
+export function zones(lrs, smoothed) {
+  const start = smoothed[0], low = Math.min(...smoothed), lowest = smoothed.indexOf(low), fall = start - low;
+  if (!(fall > 0)) return null;
+  let slow = 0;
+  while (slow < lowest && smoothed[slow + 1] > start - 0.1 * fall) slow++;
+  return [lrs[slow], lrs[lowest]];
 }
 
 /** The sweep that the model holds: `now()` is its curve at the chosen smoothing, `part()` what is shown. */
@@ -102,6 +109,16 @@ function lines({ lrs, losses, smoothed, valid }, x, y) {
   ];
 }
 
+/** What the lrs at both sides of the fall do, said in the picture where there is room. */
+function zoneMarks({ lrs, smoothed }, found, x, y) {
+  const ends = Object.keys(found).length ? zones(lrs, smoothed) : null;
+  const sides = ends ? [[x.from, x.to(ends[0]), "too slow"], [x.to(ends[1]), x.end, "breaks"]] : [];
+  return sides.filter(([from, end]) => end - from > 50).flatMap(([from, end, text]) => [
+    s("rect", { x: from, y: y.end, width: end - from, height: y.from - y.end, class: "lk-zone" }),
+    s("text", { x: (from + end) / 2, y: y.end + 14, "text-anchor": "middle", text }),
+  ]);
+}
+
 /** A mark on the curve for each suggestion that is in the picture. */
 function ruleMarks(sweep, x, y) {
   const inside = Object.entries(sweep.now().suggestions).filter(([, lr]) => lr >= x.low && lr <= x.high);
@@ -124,7 +141,8 @@ function sweepPlot(sweep) {
       y = scale(low, high, HEIGHT - 40, 20);
       here = cursor(y, "--lk-fg");
       chart.draw({ width, height: HEIGHT, x, y, xlabel: "learning rate", ylabel: "loss", xtext: formatLr });
-      chart.marks.replaceChildren(...lines(part, x, y));
+      const found = sweep.now().suggestions;
+      chart.marks.replaceChildren(...zoneMarks(part, found, x, y), ...lines(part, x, y));
       chart.over.replaceChildren(here.line, ...ruleMarks(sweep, x, y), here.dot);
     },
     move(lr) {
@@ -136,25 +154,30 @@ function sweepPlot(sweep) {
 
 // ---- what is around it ----
 
-/** A button for a rule's suggestion, with the mark that it has on the curve. */
-function ruleButton(name, lr, pick, signal) {
-  const [color, shape] = RULES[name] ?? OTHER_RULE;
-  const words = { "data-rule": name, "aria-label": `${name}, ${formatLr(lr)}` };
+/** A button for a rule's suggestion, with its mark on the curve; `tell(text)` what the rule looks for. */
+function ruleButton(name, lr, pick, tell, signal) {
+  const [color, shape] = RULES[name] ?? OTHER_RULE, about = LOOKS_FOR[name] ?? "";
+  const words = { "data-rule": name, "aria-label": `${name}, ${formatLr(lr)}`, "aria-description": about };
   const size = { width: 16, height: 16, viewBox: "-8 -8 16 16", "aria-hidden": "true" };
   const chip = button("", () => pick(lr), signal, words);
   chip.append(s("svg", size, marker(shape, 0, 0, color)), h("span", { text: ` ${name} ${formatLr(lr)}` }));
+  for (const kind of ["pointerenter", "focus"]) {
+    chip.addEventListener(kind, () => tell(about && `${name}: ${about}`), { signal });
+  }
   return chip;
 }
 
 /** The rules' buttons and a warning: `draw()` for another smoothing, `press(lr)` for another choice. */
 function rulesOf(sweep, pick, signal) {
   const chips = row(), warning = h("div", { class: "lk-warning", role: "status" });
-  const found = () => sweep.now().suggestions;
+  const about = h("div", { class: "lk-soft lk-about", text: "Four rules, four opinions: point at one." });
+  const found = () => sweep.now().suggestions, tell = (text) => { about.textContent = text; };
   return {
-    elements: [chips, warning],
+    elements: [chips, about, warning],
     draw() {
-      const buttons = Object.entries(found()).map(([name, lr]) => ruleButton(name, lr, pick, signal));
-      chips.replaceChildren(...buttons);
+      const made = Object.entries(found()).map(([name, lr]) => ruleButton(name, lr, pick, tell, signal));
+      chips.replaceChildren(...made);
+      about.hidden = made.length === 0;
       warning.textContent = warningFor(found());
     },
     press(lr) {
@@ -185,40 +208,7 @@ function viewSliders(sweep, get, change, signal) {
   };
 }
 
-// ---- the trial ----
-
-/** The losses of a trial at each of its lrs, in a plot of their own. */
-function drawTrial(chart, runs, n, width) {
-  const values = runs.flatMap((r) => r.losses).filter(Number.isFinite);
-  const first = runs.map((r) => r.losses[0]).filter(Number.isFinite), top = Math.max(...first) * 1.6;
-  const x = scale(1, Math.max(2, n), 52, width - 14);
-  const y = scale(Math.min(...values, 0), Math.min(Math.max(...values), top), 150, 20);
-  chart.draw({ width, height: 186, x, y, xlabel: "update", ylabel: "loss" });
-  chart.marks.replaceChildren(...runs.map(({ losses }, k) =>
-    curve(losses.map((_, i) => i + 1), losses, x, y, TRIALS[k], { "stroke-dasharray": DASHES[k] })));
-}
-
-/** A button that asks for a trial, what came of it in words, and the plot of its losses. */
-function trialOf(get, ask, signal) {
-  const title = "train a few real steps at lr/10, lr and 10 lr, and put everything back";
-  const said = h("div", { class: "lk-soft", role: "status" });
-  const tryIt = button("try it", ask, signal, { title });
-  const chart = plot("Losses of the trial at three learning rates");
-  const legend = ({ lr, losses }, k) => h("span", { style: "margin-right:14px" },
-    swatch(TRIALS[k]), h("span", { text: `lr ${formatLr(lr)}: ${ending(losses)}` }));
-  return {
-    elements: [row(tryIt, said), chart.element],
-    draw(width) {
-      const { runs = [], n_steps: n = 0, message = "", running } = get("trial");
-      const any = runs.some((r) => r.losses.some(Number.isFinite));
-      set(tryIt, { disabled: running === true });
-      tryIt.textContent = running ? "trying …" : "try lr/10, lr and 10 lr";
-      chart.element.style.display = any ? "" : "none";
-      if (any) drawTrial(chart, runs, n, width);
-      said.replaceChildren(...(any ? runs.map(legend) : []), message);
-    },
-  };
-}
+// ---- all of it ----
 
 /** The slider that goes through the sweep and says the lr and the loss there. */
 function scrubber(sweep, get, pick, signal) {
@@ -236,7 +226,7 @@ function render({ model, el, signal }) {
   const said = h("output", { class: "lk-big", "aria-live": "off" });
   const scrub = scrubber(sweep, get, pick, signal);
   const view = viewSliders(sweep, get, (values) => { send(model, values); look(); }, signal);
-  const trial = trialOf(get, () => send(model, { asked: get("asked") + 1 }), signal);
+  const trial = trialOf(model, pick, signal);
   let width = 640;
 
   function paint() {                                     // the choice, at every key press

@@ -11,6 +11,7 @@ import time
 from fastcore.basics import patch
 from traitlets import Bool, Dict, Unicode, observe
 
+from ..basics import check_kind
 from ..train.history import History
 from ..train.learner import Learner
 from ..train.loop import StepDone
@@ -33,7 +34,8 @@ class TrainMonitor(Widget):
     state, static = Unicode("idle").tag(sync=True), Bool(False).tag(sync=True)
 
     def __init__(self, learner: Learner, **options):
-        self._learner, self._handle, self._history = learner, None, learner.history
+        check_kind("TrainMonitor", learner, Learner, "TrainMonitor(learn)")
+        self._learner, self._history = learner, learner.history
         self._asked, self._began, self._paused, self._first, self._pushed = "", None, 0.0, 0, 0.0
         super().__init__(run=self._run(), kernel=kernel_id(), **options)
         keep_comm_on_subshell(self)
@@ -42,12 +44,6 @@ class TrainMonitor(Widget):
     @observe("command")
     def _command(self, change):
         self._asked, self.heard = self.command.get("what", ""), self.command.get("id", "")
-
-    def _ipython_display_(self):
-        from IPython.display import display
-
-        data, metadata = self._repr_mimebundle_()
-        self._handle = display(data, metadata=metadata, raw=True, display_id=True)
 
     def __repr__(self):
         return f"TrainMonitor({self.state}: {self._history.schedule or 'no run yet'})"
@@ -82,7 +78,7 @@ def _pause(self: TrainMonitor, stop) -> None:
 @patch
 def _run(self: TrainMonitor) -> dict:
     "The run as the page draws it, with the seconds left while it goes on."
-    run = run_state(self._history, [g.name for g in self._learner.groups])
+    run = run_state(self._history)
     if self._began is None:
         return run
     spent = time.perf_counter() - self._began - self._paused
@@ -101,10 +97,15 @@ def ended(self: TrainMonitor, history: History) -> None:
     "The end of a fit: the last picture, also in the saved notebook."
     self._history, self._began = history, None
     self._push()
-    self.state, self.message = "stopped" if history.stopped else "done", history.stopped
-    if self._handle is not None:
-        data, metadata = self._repr_mimebundle_()
-        self._handle.update(data, metadata=metadata, raw=True)
+    self.state = "stopped" if history.stopped else "done"
+    self.message = "; ".join(filter(None, (history.stopped, history.warning)))
+    self.keep_shown()
+
+# %% ../../nbs/api/6_widgets/04_monitor.ipynb #be738e34
+@patch
+def replaced(self: TrainMonitor) -> None:
+    "Say that another monitor follows the learner now."
+    self.state, self.message = "idle", "Another monitor follows this learner now."
 
 # %% ../../nbs/api/6_widgets/04_monitor.ipynb #dbf220f1
 @patch

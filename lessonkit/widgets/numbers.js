@@ -105,7 +105,7 @@ export function scale(low, high, from, end, log = false, n = 5) {
 export function path(xs, ys, x, y) {
   let d = "", pen = "M";
   for (let i = 0; i < xs.length; i++) {
-    const px = x.to(xs[i]), py = y.to(ys[i]);
+    const px = x.to(xs[i]), py = ys[i] === null ? NaN : y.to(ys[i]);   // JSON has null for what is no number
     if (!Number.isFinite(px) || !Number.isFinite(py)) { pen = "M"; continue; }
     d += `${pen}${px.toFixed(1)},${clamp(py, -1e4, 1e4).toFixed(1)}`;
     pen = "L";

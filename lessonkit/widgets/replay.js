@@ -1,7 +1,7 @@
 // Replay: the monitor on a recorded run, to scrub through and to play, with no kernel and no GPU.
-import { button, endAll, h, onChange, onWidth, perFrame, root, row, send, slider } from "./kit.js";
+import { button, endAll, h, onChange, onDrag, onWidth, perFrame, root, row, send, slider } from "./kit.js";
 import { clamp } from "./numbers.js";
-import { bar, drawTable, latest, place, runPlots, upTo } from "./run.js";
+import { bar, drawTable, latest, place, runPlots, tableBox, upTo } from "./run.js";
 
 const SECONDS = 12;                                      // the whole run takes that long to play
 
@@ -33,10 +33,15 @@ function player(n, now, draw, done, signal) {
   return { element: play, halt, playing: () => timer !== null };
 }
 
-/** What shows the run up to an update. */
-function screen(run, stopped) {
-  const head = h("div", { class: "lk-big" }), values = h("div", { class: "lk-soft" }), table = h("table");
-  const plots = runPlots(), progress = bar(), end = h("div", { class: "lk-soft", text: stopped });
+/** What shows the run up to an update; `seek(step)`: someone points at another one. */
+function screen(run, stopped, seek, signal) {
+  const head = h("div", { class: "lk-big" }), values = h("div", { class: "lk-soft" }), table = tableBox();
+  const plots = runPlots(signal), progress = bar(), end = h("div", { class: "lk-soft", text: stopped });
+  for (const chart of plots.charts) {
+    chart.element.classList.add("lk-scrub");
+    const point = (px) => seek(Math.round(clamp(chart.scales().x.back(px), 0, run.n_steps)));
+    onDrag(chart.element, point, signal);
+  }
   return {
     above: [head, progress.element], below: [row(values), ...plots.elements, table, end],
     draw(step, width) {
@@ -53,7 +58,8 @@ function screen(run, stopped) {
 
 function render({ model, el, signal }) {
   const get = (name) => model.get(name), run = get("run"), n = run.n_steps;
-  const box = root(el, "Replay of a training run"), { above, below, draw } = screen(run, get("stopped"));
+  const box = root(el, "Replay of a training run");
+  const { above, below, draw } = screen(run, get("stopped"), (k) => { play.halt(); show(k); }, signal);
   let width = 640, at = get("step");
 
   const look = (step) => { at = step; scrub.show(at); draw(at, width); };

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from traitlets import Dict, Int, Unicode
 
+from ..basics import check_kind
 from ..plot import plot_history
 from ..train.history import History
 from .base import Widget, read_esm
@@ -37,12 +38,14 @@ def _numbers(values) -> list:
 # %% ../../nbs/api/6_widgets/02_replay.ipynb #47c9a11f
 def _plan(history: History, most: int) -> list[list[float]]:
     "Points (update, lr) of the head's lr over the whole run, the foot and the top of every cycle among them."
-    schedule, factor = history.schedule, history.schedule.factor
-    made = (lrs[-1] / factor(k) for k, lrs in enumerate(history.lrs) if factor(k) > 0)
-    lr_max = next(made, schedule.top)
+    schedule, lr_max = history.schedule, history.lr_max
     even = np.linspace(0, schedule.n_steps - 1, most).astype(int).tolist()
     steps = {*even, *schedule.bounds, *(e - 1 for e in schedule.bounds[1:])}
-    return [[k + 1, float(f"{factor(k) * lr_max:.5g}")] for k in sorted(steps) if 0 <= k < schedule.n_steps]
+    return [
+        [k + 1, float(f"{schedule.factor(k) * lr_max:.5g}")]
+        for k in sorted(steps)
+        if 0 <= k < schedule.n_steps
+    ]
 
 # %% ../../nbs/api/6_widgets/02_replay.ipynb #8dd3dafc
 _NO_RUN = {
@@ -64,7 +67,8 @@ _NO_RUN = {
 # %% ../../nbs/api/6_widgets/02_replay.ipynb #50652293
 def run_state(history: History, groups=(), most: int = 300) -> dict:
     """A run as the widgets draw it, in at most `most` points a line: losses and lrs with their steps,
-    evaluations, cycle ends, the plan of the lr, and where it stands. groups: names of the layer groups."""
+    evaluations, cycle ends, the plan of the lr, and where it stands. groups: names of the layer groups, if
+    not the history's."""
     history.settle()
     schedule = history.schedule
     if schedule is None:
@@ -82,7 +86,7 @@ def run_state(history: History, groups=(), most: int = 300) -> dict:
         "cycle_ends": list(schedule.cycle_ends),
         "plan": _plan(history, min(most, 200)),
         "metric": next(iter(history.metrics), ""),
-        "groups": list(groups)[-len(lrs) :] if lrs else [],
+        "groups": list(groups or history.groups)[-len(lrs) :] if lrs else [],
     }
 
 # %% ../../nbs/api/6_widgets/02_replay.ipynb #f572ddc5
@@ -104,6 +108,7 @@ class Replay(Widget):
     run, step, stopped = Dict().tag(sync=True), Int(0).tag(sync=True), Unicode().tag(sync=True)
 
     def __init__(self, history: History | str | Path, groups=(), **options):
+        check_kind("Replay", history, History | str | Path, "Replay(learn.history)")
         self._history = history if isinstance(history, History) else History.load(history)
         run = run_state(self._history, groups, 600)
         if not run["step"]:

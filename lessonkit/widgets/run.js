@@ -1,5 +1,5 @@
 // The picture of a run: losses, metric and lrs over the updates. TrainMonitor and Replay draw with it.
-import { curve, groupColor, h, plot, s, set, swatch, upright } from "./kit.js";
+import { curve, groupColor, h, onHover, plot, s, set, swatch, upright } from "./kit.js";
 import { clamp, formatLr, formatNumber, formatTime, scale } from "./numbers.js";
 
 const DASHES = ["", "6 3", "2 3", "8 3 2 3", "1 2", "10 4"];
@@ -39,12 +39,28 @@ export function place({ step, n_steps: n, steps_per_epoch: perEpoch, cycle_ends:
 /** How it goes, in words: the loss and the lrs at the last update, the time left. */
 export function latest(run) {
   const loss = run.losses[run.losses.length - 1];
-  const lrs = run.lrs.map((line) => line[line.length - 1]).filter((v) => v !== undefined);
-  const parts = [];
+  const lrs = run.lrs.map((line) => line[line.length - 1]).filter((v) => v !== undefined).map(formatLr);
+  const parts = [], different = new Set(lrs).size > 1;
   if (loss !== undefined) parts.push(`loss ${formatNumber(loss)}`);
-  if (lrs.length) parts.push(`lr ${lrs.map(formatLr).join(" / ")}`);
+  if (lrs.length) parts.push(`lr ${different ? lrs.join(" / ") : lrs[0]}`);
   if (run.left > 0) parts.push(`${formatTime(run.left)} left`);
   return parts.join(" · ");
+}
+
+/** The best evaluation: the highest metric, or the lowest loss among equals (as History.best); null: none. */
+export function bestOf({ epochs, metric }) {
+  const score = (e) => (metric ? e[metric] : 0);
+  const whole = (e) => [score(e), e.valid_loss].every(Number.isFinite);
+  const better = (a, b) => score(a) > score(b) || (score(a) === score(b) && a.valid_loss < b.valid_loss);
+  return epochs.filter(whole).reduce((best, e) => (best === null || better(e, best) ? e : best), null);
+}
+
+/** What a reader may stumble over in the last evaluation, in words; empty where nothing is. */
+export function remark({ epochs }) {
+  const last = epochs[epochs.length - 1];
+  if (!last || !(last.valid_loss < last.train_loss)) return "";
+  return "The validation loss is the lower one: training sees augmented pictures, with dropout, and its loss "
+    + "is a mean over the epoch, at whose beginning the network was worse.";
 }
 
 /** The limits of a loss axis: the top is where all but the first, wildest losses are. */
@@ -79,6 +95,18 @@ const steps = (run, width) =>
 const cycleEnds = (run, x, y) => run.cycle_ends.slice(0, -1).map((e) =>
   upright(x.to(e), y, { stroke: "var(--lk-soft)", "stroke-dasharray": "1 4" }));
 const now = (run, x, y) => upright(x.to(run.step), y, { class: "lk-cursor" });
+/** A ring around the dot of the best evaluation, and the word. */
+function bestMark(run, name, x, y) {
+  const best = bestOf(run);
+  if (!best || run.epochs.length < 2) return [];
+  const px = x.to(best.step), py = y.to(best[name]), late = px > (x.from + x.end) / 2;
+  const place = { x: px + (late ? -10 : 10), y: Math.max(y.end + 6, py - 6) };
+  return [
+    s("circle", { cx: px, cy: py, r: 8, fill: "none", stroke: "var(--lk-fg)", "stroke-width": 1.5 }),
+    s("text", { ...place, "text-anchor": late ? "end" : "start", text: "best" }),
+  ];
+}
+
 const through = (run, name, x, y, color) =>
   curve(run.epochs.map((e) => e.step), run.epochs.map((e) => e[name]), x, y, color);
 
@@ -111,7 +139,7 @@ function drawMetric(chart, run, whole, x, width) {
   chart.draw({ width, height: 110, x, y, ylabel: name, xtext: () => "" });
   chart.marks.replaceChildren(
     ...cycleEnds(run, x, y), through(run, name, x, y, "--lk-orange"), now(run, x, y));
-  chart.over.replaceChildren(...dots(run, name, x, y, "--lk-orange", true));
+  chart.over.replaceChildren(...dots(run, name, x, y, "--lk-orange", true), ...bestMark(run, name, x, y));
 }
 
 const lrLook = (k, n) => [groupColor(k, n), DASHES[(n - 1 - k) % DASHES.length]];
@@ -156,15 +184,30 @@ function groupKeys() {
   return { element, draw };
 }
 
+/** What a run was at the update under the pointer, in words. */
+function readout(run, px, x) {
+  const step = clamp(Math.round(x.back(px)), 0, run.step), k = countUpTo(run.loss_steps, step - 1);
+  const until = { ...upTo(run, run.loss_steps[Math.min(k, run.loss_steps.length - 1)] ?? 0), left: 0 };
+  const done = until.epochs[until.epochs.length - 1];
+  const found = done && run.metric ? ` · ${run.metric} ${formatNumber(done[run.metric])}` : "";
+  return run.step ? `update ${step} · ${latest(until)}${found}` : "";
+}
+
 /** Three plots one below the other. `draw(run, width)`; limits may come from a longer run (`whole`). */
-export function runPlots() {
+export function runPlots(signal) {
   const losses = plot("Training and validation loss over the updates");
   const metric = plot("Metric over the updates");
   const lrs = plot("Learning rate of each layer group over the updates"), keys = groupKeys();
+  let now = null;
+  for (const chart of [losses, metric, lrs]) {
+    onHover(chart, (px) => now && readout(now, px, chart.scales().x), signal);
+  }
   return {
+    charts: [losses, metric, lrs],
     elements: [kinds(), losses.element, metric.element, lrs.element, keys.element],
     draw(run, width, whole = run) {
       const x = steps(run, width);
+      now = whole;
       drawLosses(losses, run, whole, x, width);
       drawMetric(metric, run, whole, x, width);
       drawLrs(lrs, run, whole, x, width);
@@ -175,15 +218,24 @@ export function runPlots() {
 
 // ---- around the plots ----
 
-/** The last evaluations as a table. */
-export function drawTable(table, run) {
+/** The box of the table: it can be scrolled, by keys, too. */
+export const tableBox = () =>
+  h("div", { class: "lk-table", tabindex: 0, role: "region", "aria-label": "evaluations" });
+
+/** All evaluations as a table, in a box that shows the last ones. */
+export function drawTable(box, run) {
+  const table = h("table"), best = bestOf(run);
   const values = ({ epoch, train_loss, valid_loss, ...e }) =>
     [epoch, train_loss, valid_loss, ...(run.metric ? [e[run.metric]] : [])];
   const names = ["epoch", "train loss", "valid loss", ...(run.metric ? [run.metric] : [])];
   table.replaceChildren(
     h("tr", null, ...names.map((text) => h("th", { scope: "col", text }))),
-    ...run.epochs.slice(-4).map((e) =>
-      h("tr", null, ...values(e).map((v) => h("td", { text: formatNumber(v) })))));
+    ...run.epochs.map((e) => h("tr", { class: e === best ? "lk-best" : null },
+      ...values(e).map((v) => h("td", { text: formatNumber(v) })))));
+  if (box.dataset.rows === String(run.epochs.length)) return;
+  box.dataset.rows = run.epochs.length;
+  box.replaceChildren(table);
+  box.scrollTop = box.scrollHeight;
 }
 
 /** How much of the run is done. */

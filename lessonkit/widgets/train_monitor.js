@@ -1,6 +1,6 @@
 // TrainMonitor: a run as it happens, with Stop and Pause that work while the cell runs.
-import { button, endAll, h, onChange, onWidth, perFrame, root, row, send } from "./kit.js";
-import { bar, drawTable, latest, place, runPlots } from "./run.js";
+import { button, endAll, h, onChange, onWidth, perFrame, root, row, send, set } from "./kit.js";
+import { bar, drawTable, latest, place, remark, runPlots, tableBox } from "./run.js";
 
 const PATIENCE = 300;                                    // ms until a kernel that works is taken to be deaf
 
@@ -64,30 +64,33 @@ function commander(model, note) {
   return { ask, end: () => clearTimeout(waiting) };
 }
 
-/** Stop and Pause; `show(state)` says what they may do. */
+/** Stop and Pause; `show()` says what they may do. */
 function stopAndPause(get, ask, signal) {
-  const stop = button("stop", () => ask("stop"), signal);
-  const pause = button("pause", () => ask(get("state") === "paused" ? "go" : "pause"), signal);
-  const show = (state) => {
-    const can = buttons(state);
-    stop.disabled = !can.stop;
-    pause.disabled = !can.pause;
-    pause.textContent = can.pauseText;
+  const can = () => buttons(get("state"));                // a button that is disabled would lose the focus
+  const stop = button("stop", () => can().stop && ask("stop"), signal);
+  const go = () => ask(get("state") === "paused" ? "go" : "pause");
+  const pause = button("pause", () => can().pause && go(), signal);
+  const show = () => {
+    set(stop, { "aria-disabled": String(!can().stop) });
+    set(pause, { "aria-disabled": String(!can().pause), text: can().pauseText });
   };
   return { elements: [stop, pause], show };
 }
 
 /** The bar, the plots and the table of a run: hidden before its first update. */
-function screen() {
-  const table = h("table"), plots = runPlots(), progress = bar();
+function screen(signal) {
+  const table = tableBox(), plots = runPlots(signal), progress = bar();
+  const about = h("div", { class: "lk-soft" });
+  const all = [progress.element, table, about, ...plots.elements];
   return {
-    progress: progress.element, below: [...plots.elements, table],
+    progress: progress.element, below: [...plots.elements, table, about],
     draw(run, width) {
       progress.show(run);
-      for (const element of [progress.element, table, ...plots.elements]) element.hidden = !run.step;
+      for (const element of all) set(element, { hidden: !run.step });
       if (!run.step) return;
       plots.draw(run, width);
       drawTable(table, run);
+      about.textContent = remark(run);
     },
   };
 }
@@ -95,7 +98,7 @@ function screen() {
 function render({ model, el, signal }) {
   const get = (name) => model.get(name), box = root(el, "Training monitor");
   const head = h("div", { class: "lk-big" }), values = h("div", { class: "lk-soft" });
-  const note = h("div", { class: "lk-warning", role: "status" }), shown = screen();
+  const note = h("div", { class: "lk-warning", role: "status" }), shown = screen(signal);
   const commands = commander(model, note), controls = stopAndPause(get, commands.ask, signal);
   let width = 640;
 
@@ -103,7 +106,7 @@ function render({ model, el, signal }) {
     const run = get("run"), state = get("state"), message = get("message");
     head.textContent = place(run);
     values.textContent = headline(state, run);
-    controls.show(state);
+    controls.show();
     if (message || state !== "running") note.textContent = message;
     shown.draw(run, width);
   }

@@ -6,13 +6,16 @@ import {
   path, roundLr, scale,
 } from "../../lessonkit/widgets/numbers.js";
 import {
-  cutTo, disagree, ending, grid, lossLimits, valueAt, warningFor,
+  cutTo, disagree, grid, lossLimits, valueAt, warningFor, zones,
 } from "../../lessonkit/widgets/lr_picker.js";
-import { bounds, cycles, drawnSteps, lrAt, summary } from "../../lessonkit/widgets/schedule_explorer.js";
-import { meaning, spread, withLr } from "../../lessonkit/widgets/layer_groups.js";
+import { conclusion, ending, progress, smooth, trialLimits } from "../../lessonkit/widgets/trial.js";
+import {
+  bounds, cycles, dragged, drawnSteps, handleAt, lrAt, summary,
+} from "../../lessonkit/widgets/schedule_explorer.js";
+import { meaning, spread, warningFor as lrWarning, withLr } from "../../lessonkit/widgets/layer_groups.js";
 import { key, nearestSheet } from "../../lessonkit/widgets/augment_preview.js";
 import {
-  countUpTo, latest, lossTop, lrLimits, metricLimits, place, upTo,
+  bestOf, countUpTo, latest, lossTop, lrLimits, metricLimits, place, remark, upTo,
 } from "../../lessonkit/widgets/run.js";
 import { buttons, credentials, headline } from "../../lessonkit/widgets/train_monitor.js";
 import { playedTo } from "../../lessonkit/widgets/replay.js";
@@ -50,7 +53,9 @@ test("a scale goes there and back", () => {
 
 test("a path breaks where there is no number", () => {
   const x = scale(0, 4, 0, 4), y = scale(0, 4, 4, 0);
-  assert.equal(path([0, 1, 2, 3], [0, 1, NaN, 3], x, y), "M0.0,4.0L1.0,3.0M3.0,1.0");
+  for (const none of [NaN, null, undefined]) {
+    assert.equal(path([0, 1, 2, 3], [0, 1, none, 3], x, y), "M0.0,4.0L1.0,3.0M3.0,1.0");
+  }
 });
 
 test("the nearest by ratio", () => {
@@ -87,10 +92,42 @@ test("what is cut leaves ten steps", () => {
   assert.deepEqual(cutTo([3, 0], 1, 5, 30), [3, 5]);
 });
 
-test("a trial ends with the mean of its last losses", () => {
-  assert.equal(ending([]), "…");
-  assert.equal(ending([9, 1, 1, 1, 1, 2]), "loss 1.2");
-  assert.match(ending([1, null]), /not finite/);
+const trial = (...ends) => ends.map((end, k) =>
+  ({ lr: [1e-4, 1e-3, 0.01][k], losses: Array.from({ length: 30 }, (_, i) => 2 + ((end - 2) * i) / 29) }));
+
+test("a trial ends with the mean of its last third, and says how sure that is", () => {
+  assert.deepEqual(ending([9, 9, 9, 9, 1, 1]), { mean: 1, error: 0 });
+  assert.ok(ending([9, 9, 9, 9, 0, 2]).error > 0.7);
+  assert.ok(smooth([3, 3, 3]).every((v) => Math.abs(v - 3) < 1e-12));
+  assert.ok(smooth([0, 1, 1]).every((v, i, all) => i === 0 || v > all[i - 1]));
+  assert.equal(progress(trial(1, 1, 1).map((r) => ({ ...r, losses: r.losses.slice(10) })), 30), "60 of 90");
+});
+
+test("a trial comes to a conclusion", () => {
+  assert.deepEqual(conclusion(trial(1.9, 1.7, 1.2), 30).lr, 0.01);
+  assert.match(conclusion(trial(1.9, 1.7, 1.2), 30).text, /^Ten times the lr reached 1.\d+ against 1.\d+\.$/);
+  assert.equal(conclusion(trial(1, 1.7, 1.9), 30).lr, 1e-4);
+  const keep = conclusion(trial(1.9, 1, 1.7), 30);
+  assert.ok(keep.lr === null && /keep it/.test(keep.text));
+  const alike = conclusion(trial(1.5, 1.49, 1.5), 30);
+  assert.ok(alike.lr === null && /too close/.test(alike.text));
+  const runs = trial(1.9, 1, 1.7);
+  runs[2].losses = [2, 50, null];
+  assert.match(conclusion(runs, 30).text, /keep it. Ten times it breaks/);
+  for (const run of runs) run.losses = [2, null];
+  assert.match(conclusion(runs, 30).text, /breaks at all three/);
+  runs[0].losses = trial(1.9, 1, 1)[0].losses;
+  assert.match(conclusion(runs, 30).text, /against a loss that breaks/);
+});
+
+test("the losses of a trial fill its picture, but for what shoots up", () => {
+  const [low, high] = trialLimits([[2, 1.8], [2, 1.5], [2, 90, NaN]]);
+  assert.ok(low > 1.3 && low < 1.5 && high > 2 && high < 2.4);
+});
+
+test("the sides of the fall", () => {
+  assert.deepEqual(zones([1, 2, 3, 4, 5], [2, 2, 1.5, 1, 9]), [2, 4]);
+  assert.equal(zones([1, 2, 3], [1, 2, 3]), null);
 });
 
 test("cycles say how long they take", () => {
@@ -113,6 +150,24 @@ test("a long schedule is drawn in few points, with both sides of each edge", () 
 test("the head's own lr is the lr of all", () => {
   assert.deepEqual(withLr([1, 2, 3], 2, 9), { lrs: [1, 2, 9], lr: 9 });
   assert.deepEqual(withLr([1, 2, 3], 0, 9), { lrs: [9, 2, 3] });
+});
+
+test("a drag goes to the nearest choice of the sliders", () => {
+  const x = scale(0, 10, 0, 100), y = scale(0, 0.01, 100, 0);
+  const places = { top: { x: 10, y: 0 }, end: { x: 50, y: 100 } };
+  assert.deepEqual(dragged("top", 0, 0, { warmup: 0 }, x, y), { lr_max: 0.01 });
+  assert.deepEqual(dragged("top", 0, 500, { warmup: 0 }, x, y), { lr_max: 1e-5 });
+  assert.deepEqual(dragged("end", 42, 0, { warmup: 1 }, x, y), { cycle_len: 3 });
+  const found = [[12, 3], [55, 96], [30, 50]].map(([px, py]) => handleAt(places, px, py));
+  assert.deepEqual(found, ["top", "end", null]);
+});
+
+test("early layers with a high lr are warned of, where there is something to lose", () => {
+  assert.match(lrWarning([1, 1, 1], true), /lr of 1 in early layers/);
+  assert.match(lrWarning([0.01, 0.001], true), /other way round/);
+  for (const [lrs, pretrained] of [[[1, 1], false], [[1e-4, 1e-3], true], [[1], true]]) {
+    assert.equal(lrWarning(lrs, pretrained), "");
+  }
 });
 
 test("lrs are spread, and a factor means something", () => {
@@ -158,7 +213,17 @@ test("the limits of the other axes", () => {
 test("how a run goes, in words", () => {
   assert.equal(latest({ ...run, left: 90 }), "loss 1 · lr 4 / 8 · 1 min 30 s left");
   assert.equal(headline("running", run), "loss 1 · lr 4 / 8");
+  assert.equal(latest({ losses: [1], lrs: [[0.001], [0.001]] }), "loss 1 · lr 0.001");
   assert.equal(headline("paused", { losses: [], lrs: [] }), "paused");
+});
+
+test("the best evaluation is by the metric, then by the loss", () => {
+  const epochs = [{ valid_loss: 1, acc: 0.5 }, { valid_loss: 3, acc: 0.9 }, { valid_loss: 2, acc: 0.9 }];
+  assert.equal(bestOf({ epochs, metric: "acc" }), epochs[2]);
+  assert.equal(bestOf({ epochs, metric: "" }), epochs[0]);
+  assert.equal(bestOf({ epochs: [{ valid_loss: null, acc: 1 }], metric: "acc" }), null);
+  assert.match(remark({ epochs: [{ train_loss: 2, valid_loss: 1 }] }), /augmented/);
+  assert.equal(remark({ epochs: [{ train_loss: 1, valid_loss: 2 }] }) + remark({ epochs: [] }), "");
 });
 
 test("a page of JupyterLab may interrupt its kernel", () => {
