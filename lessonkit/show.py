@@ -10,13 +10,18 @@ import base64
 import html
 import io
 import math
+import re
 
 import numpy as np
 
 # %% ../nbs/api/0_ground/03_show.ipynb #4c21d281
 def table_html(head: list[str], rows: list[list]) -> str:
-    "A table; whatever a cell says, it is text."
-    cells = lambda tag, values: "".join(f"<{tag}>{html.escape(str(value))}</{tag}>" for value in values)
+    "A table; whatever a cell says, it is text. Numbers stand at the right, words at the left."
+    words = [not rows or not re.match(r"[-\d.]|…", str(rows[0][k])) for k in range(len(head))]
+    looks = [' style="text-align:left"' * left for left in words]
+    cells = lambda tag, values: "".join(
+        f"<{tag}{look}>{html.escape(str(value))}</{tag}>" for look, value in zip(looks, values)
+    )
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table>"
 

@@ -92,7 +92,7 @@ def trained(learn) -> dict:
         "weights": learn.model,
         "losses": h.losses,
         "lrs": h.lrs,
-        "record": [epochs, h.cycle_ends, str(h.schedule), h.stopped],
+        "record": [epochs, h.cycle_ends, list(h.schedule.cycles), h.schedule.n_steps, h.stopped],
     }
 
 

@@ -215,6 +215,7 @@ def test_ruff_has_nothing_to_say(command):
 def test_the_readmes_python_runs(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert len(blocks) == 2
+    blocks[0] += 'print("accuracy", learn.validate()["accuracy"])'
     for block in blocks:
         done = subprocess.run(
             [sys.executable, "-c", block],
@@ -225,6 +226,7 @@ def test_the_readmes_python_runs(tmp_path):
             env=os.environ | {"MPLBACKEND": "agg"},
         )
         assert done.returncode == 0, done.stderr[-2000:]
+        assert block != blocks[0] or float(done.stdout.split("accuracy ")[-1]) > 0.84, done.stdout
 
 
 def test_the_readmes_commands_are_known():

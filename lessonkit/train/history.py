@@ -163,8 +163,9 @@ def _small_plot(history: History) -> str:
         losses = history.losses[::every]
         line = [(range(0, every * len(losses), every), losses)]
         return line_html(line, "the loss of each batch") + key_html("loss of each batch")
-    lines = [(steps, [e[name] for e in history.epochs]) for name in ("train_loss", "valid_loss")]
-    best = [(history.best["step"], history.best["valid_loss"])] if history.best else []
+    top = 2 * max(e["train_loss"] for e in history.epochs)
+    lines = [(steps, [min(e[name], top) for e in history.epochs]) for name in ("train_loss", "valid_loss")]
+    best = [(history.best["step"], min(history.best["valid_loss"], top))] if history.best else []
     return line_html(lines, "both losses over the updates", points=best) + key_html("training", "validation")
 
 # %% ../../nbs/api/5_train/07_history.ipynb #ec08882c
