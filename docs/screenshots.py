@@ -21,13 +21,13 @@ data = ImageData("sample:side_on", size=80, bs=16, per_class=32, progress=False)
 learn = Learner(data)
 found = learn.find(lr_min=1e-6, progress=False)
 learn.unfreeze()""",
-    "LRPicker(found, learn)",
+    "picker = LRPicker(found, learn); picker",
     "ScheduleExplorer(learn, 3, 1, 2, warmup=0.5)",
     "LayerGroups(learn)",
     "AugmentPreview(data)",
     "TrainMonitor(learn)",
-    "history = learn.fit(sgdr(2, 1, 2), lr=spread_lrs(found.lr, 3, 3), progress=False)",
-    "Replay(history, [g.name for g in learn.groups], step=70)",
+    "history = learn.fit(sgdr(3, 1, 2), lr=spread_lrs(found.lr / 10, 3, 3), progress=False)",
+    "Replay(history, step=60)",
 ]
 NAMES = {1: "picker", 2: "explorer", 3: "panel", 4: "preview", 5: "monitor", 7: "replay"}
 
@@ -74,6 +74,9 @@ def widgets(browser):
         nb = lab.open(browser, CELLS, "widgets.ipynb")
         for k in range(len(CELLS)):
             nb.run(k, timeout=400)
+        nb.page.get_by_role("button", name=re.compile("^try")).click()
+        nb.page.wait_for_function("() => document.body.innerText.match(/lr [0-9.e-]+: loss/g)?.length >= 3")
+        nb.page.get_by_role("button", name=re.compile("^try")).wait_for()
         for theme in ("light", "dark"):
             nb.theme(f"JupyterLab {theme.title()}")
             for k, name in NAMES.items():
@@ -102,7 +105,7 @@ def lesson(browser):
         for code in (i for i in range(k + 1) if cells[i][0] == "code"):
             nb.run(code)
         nb.page.get_by_role("radio", name="at the end of the steep part").check()
-        nb.page.get_by_role("button", name=re.compile("try", re.I)).click()
+        nb.page.get_by_role("button", name=re.compile("^try")).click()
         nb.page.wait_for_function("() => document.body.innerText.match(/lr [0-9.e-]+: loss/g)?.length >= 3")
         nb.wait_idle()
         nb.page.locator(".jp-Cell").nth(k - 2).evaluate("cell => cell.scrollIntoView()")

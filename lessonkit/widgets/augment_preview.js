@@ -41,12 +41,24 @@ function showSheet(sheet, get) {
   const [preset, strength, size, sheets] = ["preset", "strength", "size", "sheets"].map(get);
   const wanted = key(preset, strength, size, get("seed")), shown = nearestSheet(Object.keys(sheets), wanted);
   if (shown && sheet.dataset.key !== shown) {
-    sheet.src = sheets[shown];
     sheet.dataset.key = shown;
+    sheet.src = sheets[shown];
   }
   const how = `augmented by ${preset}, strength ${strength}, at ${size} px`;
   sheet.alt = `Pictures of ${get("labels").join(", ")}: first as they are, below them ${how}`;
   sheet.style.opacity = shown === wanted || get("page") ? 1 : 0.5;
+}
+
+/** The sheet with a word at the first row, which is as it is, and at the second, which is not. */
+function withWords(sheet, n) {
+  const [first, second] = ["as it is", "augmented"].map((text) => h("span", { text, "aria-hidden": "true" }));
+  sheet.addEventListener("load", () => {
+    const rows = Math.round((n * sheet.naturalHeight) / sheet.naturalWidth);
+    second.style.top = `${100 / rows}%`;
+    second.hidden = sheet.dataset.key.startsWith("none|");
+  });
+  first.style.top = 0;
+  return h("div", { class: "lk-sheets" }, sheet, first, second);
 }
 
 /** The label of each column. */
@@ -71,7 +83,7 @@ function render({ model, el, signal }) {
 
   const names = labelsOf(get("labels")), alone = get("page");   // a page has no kernel that could draw
   const below = alone ? row(about) : row(again, about);
-  box.append(preset, ...(alone ? [] : [sliders]), names, sheet, below);
+  box.append(preset, ...(alone ? [] : [sliders]), names, withWords(sheet, get("labels").length), below);
   draw();
   const traits = ["preset", "strength", "size", "seed", "sheets"];
   return onChange(model, traits, perFrame(() => { show(); draw(); }));

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from traitlets import Dict, Int, Unicode
 
-from ..basics import check_kind
+from ..basics import check_kind, check_number
 from ..plot import plot_history
 from ..train.history import History
 from .base import Widget, read_esm
@@ -102,18 +102,20 @@ def history_figure(history: History):
 # %% ../../nbs/api/6_widgets/02_replay.ipynb #d3b3b833
 class Replay(Widget):
     """The monitor on a recorded run (`History`, or the path of a saved one): play it, or scrub through its
-    updates."""
+    updates. groups: names of the layer groups, if not the history's; step: the update to begin with, None for
+    the last. ValueError: there is no such update."""
 
     _esm = read_esm("replay.js")
     run, step, stopped = Dict().tag(sync=True), Int(0).tag(sync=True), Unicode().tag(sync=True)
 
-    def __init__(self, history: History | str | Path, groups=(), **options):
+    def __init__(self, history: History | str | Path, groups=(), step: int | None = None, **options):
         check_kind("Replay", history, History | str | Path, "Replay(learn.history)")
         self._history = history if isinstance(history, History) else History.load(history)
         run = run_state(self._history, groups, 600)
         if not run["step"]:
             raise ValueError("there is nothing to replay: the history has no updates")
-        super().__init__(run=run, stopped=self._history.stopped, **{"step": run["step"]} | options)
+        step = check_number("step", run["step"] if step is None else step, 0, run["step"], whole=True)
+        super().__init__(run=run, stopped=self._history.stopped, step=step, **options)
 
     def figure(self):
         return history_figure(self._history)

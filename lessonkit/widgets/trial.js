@@ -50,12 +50,12 @@ export function progress(runs, n) {
   return `${runs.reduce((sum, { losses }) => sum + losses.length, 0)} of ${3 * n}`;
 }
 
-/** The limits of the losses: where the smoothed ones go, and little above where they began. */
+/** The limits of the losses: all but the curve that goes highest fit, and that one may leave the picture. */
 export function trialLimits(curves) {
-  const values = curves.flat().filter(Number.isFinite), low = Math.min(...values);
-  const first = Math.max(...curves.map((c) => c[0]).filter(Number.isFinite));
-  const high = Math.min(first + (first - low) / 4, Math.max(...values));
-  const top = Math.max(high, low + 1e-6), room = (top - low) * 0.08;
+  const known = curves.map((c) => c.filter(Number.isFinite)).filter((c) => c.length);
+  const low = Math.min(...known.flat()), tops = known.map((c) => Math.max(...c)).sort((a, b) => a - b);
+  const highest = tops[tops.length - 1], second = tops[Math.max(0, tops.length - 2)];
+  const top = Math.max(Math.min(highest, low + 1.25 * (second - low)), low + 1e-6), room = (top - low) * 0.08;
   return [low - room, top + room];
 }
 

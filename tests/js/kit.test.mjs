@@ -123,6 +123,8 @@ test("a trial comes to a conclusion", () => {
 test("the losses of a trial fill its picture, but for what shoots up", () => {
   const [low, high] = trialLimits([[2, 1.8], [2, 1.5], [2, 90, NaN]]);
   assert.ok(low > 1.3 && low < 1.5 && high > 2 && high < 2.4);
+  const [, top] = trialLimits([[0.4, 0.2], [0.4, 1.8], [0.4, 5]]);
+  assert.ok(top > 1.8 && top < 2.6);
 });
 
 test("the sides of the fall", () => {
