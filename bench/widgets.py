@@ -46,6 +46,26 @@ for k in range(-1, n_rounds):
         if k >= 0: times[with_it].append(time.perf_counter() - began)
 print(json.dumps([times[True], times[False], len(case.train_dl)]))"""
 
+SLOW = """from bench.loop import Learner, cases, sgdr
+case = cases({quick})[2]
+learn = Learner((case.train_dl, case.valid_dl), case.seeded(), opt="sgd", device="cpu", precision="fp32")
+monitor = TrainMonitor(learn)
+monitor"""
+RUN = "import time; began = time.perf_counter(); history = learn.fit(sgdr(400), 1e-3, progress=False)"
+PACE = "print((time.perf_counter() - began) / len(history.losses))"
+
+# Milliseconds from a click on Stop to the page that says so
+STOPPED = """() => new Promise((done) => {
+  const root = document.querySelectorAll('.jp-Cell')[1], stop = root.querySelector('button');
+  const began = performance.now();
+  new MutationObserver((_, me) => {
+    if (!/stopped/.test(root.innerText)) return;
+    me.disconnect();
+    done(performance.now() - began);
+  }).observe(root, { subtree: true, childList: true, characterData: true });
+  stop.click();
+})"""
+
 # The time from the key to the frame after the change: of an attribute of the curve, or of the picture
 CLOCK = """([cell, picture]) => { window.lkTimes = [];
   const root = document.querySelectorAll('.jp-Cell')[cell];
@@ -159,6 +179,40 @@ def monitored(lab, browser, options) -> list[Row]:
     ]
 
 
+def stops(lab, browser, options) -> list[Row]:
+    "From a click on Stop to the page that says the run has stopped, beside the length of an update."
+    rounds, case = options.rounds or (1 if options.quick else 8), "stop, resnet18 64 px"
+    start = START.format(root=str(ROOT), threads=options.threads or 1)
+    nb = lab.open(browser, [start, SLOW.format(quick=options.quick), RUN, PACE], "stop.ipynb")
+    times, paces = [], []
+    try:
+        nb.run(0), nb.run(1)
+        for k in range(rounds):
+            nb.run(2, wait=False)
+            moving = "n => /update [1-9]/.test(document.querySelectorAll('.jp-Cell')[1].innerText)"
+            nb.page.wait_for_function(moving, timeout=60_000)
+            nb.page.wait_for_timeout(1500 + 137 * k)  # at another place in an update
+            times.append(nb.page.evaluate(STOPPED) / 1000)
+            nb.wait_done(2)
+            paces.append(float(nb.value(3)))
+    finally:
+        nb.close()
+    longest, goal = max(times), f"<= {max(0.5, statistics.median(paces)):.2f}"
+    note = f"the longest of {rounds}; an update takes {1000 * statistics.median(paces):.0f} ms"
+    return [
+        Row(
+            case,
+            "TrainMonitor",
+            "a click",
+            longest,
+            rounds=rounds,
+            target=goal,
+            met=met(longest, goal),
+            note=note,
+        )
+    ]
+
+
 @contextmanager
 def lab_and_browser():
     "A JupyterLab in an empty folder, and a browser. Skip: one of them is not here."
@@ -191,4 +245,6 @@ def run(options) -> dict:
             rows, skipped = rows + more, skipped | why
         if options.case in "monitored fit":
             rows += monitored(lab, browser, options)
+        if options.case in "stop":
+            rows += stops(lab, browser, options)
     return result(rows, skipped)

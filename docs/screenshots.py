@@ -96,7 +96,7 @@ def lesson(browser):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         lab = Lab(Path(folder))
         copy_lessons(folder)
-        nb = lab.open(browser, [], FIRST, viewport={"width": 1080, "height": 1080})
+        nb = lab.open(browser, [], FIRST, viewport={"width": 1080, "height": 1400})
         nb.command("application:toggle-left-area")
         cells = nb.page.evaluate(
             f"() => ({NOTEBOOK})().content.widgets.map(w => [w.model.type, w.model.sharedModel.source])"

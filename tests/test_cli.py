@@ -121,6 +121,12 @@ def test_the_large_networks_go_through_all_five_steps(large_run):
     assert lrs[1] / lrs[0] == pytest.approx(10) and lrs[2] / lrs[1] == pytest.approx(10)
 
 
+def test_find_lr_knows_the_sample(capsys):
+    assert main(["find-lr", "--sample"]) == 0
+    lr = float(capsys.readouterr().out.strip().splitlines()[-1].removeprefix("lr "))
+    assert 5e-4 < lr < 2e-2
+
+
 def test_find_lr_prints_every_rule_and_writes_the_curve(run, tmp_path, capsys):
     words = ["find-lr", str(run[0]), *FROM_NOTHING, "--size", "32", "--bs", "8", "--unfrozen"]
     for name in ("lr.png", "lr.json"):

@@ -1,7 +1,7 @@
 // LRPicker: the learning rate finder's curve, to scrub and to pick from.
 import {
-  button, cursor, curve, endAll, h, onChange, onDrag, onWidth, perFrame, plot, root, row, s, send, set,
-  slider,
+  button, cursor, curve, endAll, h, onChange, onDrag, onHover, onWidth, perFrame, plot, root, row, s, send,
+  set, slider,
 } from "./kit.js";
 import { amount, clamp, formatLr, formatNumber, lrGrid, nearest, scale } from "./numbers.js";
 import { trialOf } from "./trial.js";
@@ -129,9 +129,11 @@ function ruleMarks(sweep, x, y) {
 }
 
 /** The picture: `draw(width)` makes it anew, `move(lr)` only moves its cursor, at every key press. */
-function sweepPlot(sweep) {
+function sweepPlot(sweep, signal) {
   const chart = plot("Loss against learning rate", "lk-scrub");
   let x, y, here;
+  const readout = (lr) => `lr ${formatLr(lr)}, loss ${formatNumber(sweep.lossAt(lr))}`;
+  onHover(chart, (px) => readout(x.back(px)), signal);
   return {
     element: chart.element,
     lrAt: (px) => x.back(clamp(px, x.from, x.end)),
@@ -222,7 +224,7 @@ function scrubber(sweep, get, pick, signal) {
 function render({ model, el, signal }) {
   const get = (name) => model.get(name), sweep = sweepOf(get), box = root(el, "Learning rate picker");
   const pick = (lr) => { send(model, { lr }); paint(); };
-  const chart = sweepPlot(sweep), rules = rulesOf(sweep, pick, signal);
+  const chart = sweepPlot(sweep, signal), rules = rulesOf(sweep, pick, signal);
   const said = h("output", { class: "lk-big", "aria-live": "off" });
   const scrub = scrubber(sweep, get, pick, signal);
   const view = viewSliders(sweep, get, (values) => { send(model, values); look(); }, signal);

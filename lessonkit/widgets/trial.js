@@ -1,5 +1,5 @@
 // The trial of the picker: a few real updates at a tenth of the lr, at the lr, and at ten times it.
-import { button, curve, h, plot, row, s, send, set, swatch } from "./kit.js";
+import { button, curve, h, onHover, plot, row, s, send, set, swatch } from "./kit.js";
 import { clamp, formatLr, formatNumber, scale } from "./numbers.js";
 
 const LOOKS = [["--lk-green", "2 4"], ["--lk-blue", ""], ["--lk-orange", "9 4"]];
@@ -91,6 +91,12 @@ const legend = ({ lr, losses }, k) => h("span", { style: "margin-right:14px" }, 
 const lossText = (losses) =>
   (losses.every(Number.isFinite) ? `loss ${formatNumber(ending(losses).mean)}` : "the loss is not finite");
 
+/** The losses at an update, in words. */
+function readout(runs, step) {
+  const at = runs.map(({ losses }) => losses[step - 1]);
+  return `update ${step}: ${at.map((v, k) => `${NAMES[k]} ${formatNumber(v)}`).join(", ")}`;
+}
+
 /** Ask the kernel for a trial, or to give one up; `note(text)` says it where nobody answers. */
 function asker(model, note) {
   let timer = null;
@@ -129,6 +135,7 @@ export function trialOf(model, take, signal) {
   const verdict = verdictOf(take, signal), legends = row();
   const tryIt = button("", asker(model, verdict.note), signal, { title });
   const chart = plot("Losses of the trial at three learning rates");
+  onHover(chart, (px) => readout(model.get("trial").runs, Math.round(chart.scales().x.back(px))), signal);
   return {
     elements: [row(tryIt, ...verdict.elements), legends, chart.element],
     draw(width) {
