@@ -112,7 +112,7 @@ def lesson(browser):
         nb.page.wait_for_timeout(1500)
         nb.page.screenshot(path=ROOT / "docs" / "lesson.png")
         lab.close()
-    keep_small(ROOT / "docs" / "lesson.png", 64)
+    keep_small(ROOT / "docs" / "lesson.png", 160)
 
 
 def main(names: list[str]):

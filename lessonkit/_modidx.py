@@ -1091,6 +1091,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'lessonkit.train.loop._lr_table': ('api/5_train/loop.html#_lr_table', 'lessonkit/train/loop.py'),
                                       'lessonkit.train.loop._need_finite': ( 'api/5_train/loop.html#_need_finite',
                                                                              'lessonkit/train/loop.py'),
+                                      'lessonkit.train.loop._need_finite_validation': ( 'api/5_train/loop.html#_need_finite_validation',
+                                                                                        'lessonkit/train/loop.py'),
                                       'lessonkit.train.loop._next_stop': ('api/5_train/loop.html#_next_stop', 'lessonkit/train/loop.py'),
                                       'lessonkit.train.loop._of_layer_groups': ( 'api/5_train/loop.html#_of_layer_groups',
                                                                                  'lessonkit/train/loop.py'),

@@ -1,6 +1,7 @@
 """The learner: find + fit, stopping, resuming to the bit, saving, predicting."""
 
 import json
+import math
 import os
 import signal
 import threading
@@ -601,3 +602,34 @@ def test_a_gpu_learns_the_same_thing(data, precision, tmp_path):
     assert learn.best.epoch["accuracy"] == 1.0
     learn.save(tmp_path / "run")
     assert load_model(tmp_path / "run").predict([data.items("valid")[0].path])
+
+
+def one_update_an_epoch() -> Learner:
+    "A learner that a far too high lr breaks in an update whose own loss is still a number."
+    torch.manual_seed(0)
+    x = torch.randn(8, 3, 16, 16)
+    dl = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, (x.mean((1, 2, 3)) > 0).long()), 8)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU(), nn.Linear(8, 2))
+    return Learner((dl, dl), net, n_groups=2, opt="sgd", device="cpu")
+
+
+@pytest.mark.parametrize("n_cycles", [1, 3])
+def test_what_the_last_update_breaks_is_seen_by_the_evaluation(n_cycles):
+    learn = one_update_an_epoch()
+    before = weights(learn)
+    with pytest.raises(TrainingError, match="validation loss was nan after step 1"):
+        learn.fit(sgdr(n_cycles, 1), 1e30, progress=False)
+    assert same(before, weights(learn)) and learn.best is None and learn.history.ended == "failed"
+    assert math.isfinite(learn.fit(sgdr(1, 1), 1e-2, progress=False).last["valid_loss"])
+
+
+def test_what_breaks_in_the_first_epoch_after_a_resume_gives_back_what_was_resumed(tmp_path):
+    learn, again, path = one_update_an_epoch(), one_update_an_epoch(), tmp_path / "run"
+    for event in learn.run(sgdr(2, 1), 1e-2, checkpoint=path):
+        if isinstance(event, CycleDone):
+            break
+    trained = weights(learn)
+    again.loss_fn = lambda logits, yb: F.cross_entropy(logits, yb) * (math.nan if logits.requires_grad else 1)
+    with pytest.raises(TrainingError):
+        again.fit(sgdr(2, 1), 1e-2, checkpoint=path, resume=True, progress=False)
+    assert same(trained, weights(again)) and again.history.lrs and again.best is not None

@@ -88,6 +88,15 @@ def _need_finite(steps: list[StepDone]):
                 "take a lower lr (a tenth of it, or what find suggests)"
             )
 
+# %% ../../nbs/api/5_train/06_loop.ipynb #f035705c
+def _need_finite_validation(step: int, loss: float):
+    "TrainingError if an evaluation's loss is not a number."
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the validation loss was {loss} after step {step}: take a lower lr, or look for nan in the "
+            "validation pictures"
+        )
+
 # %% ../../nbs/api/5_train/06_loop.ipynb #2b8279d0
 LOOK_EVERY = 50
 
@@ -116,6 +125,7 @@ def _run(updater: Updater, schedule: Schedule, validate: Callable, step: int):
         valid_loss, values = validate()
         epoch, seconds = step / schedule.steps_per_epoch, time.perf_counter() - began
         yield EpochDone(step, epoch, train_loss, valid_loss, values, seconds)
+        _need_finite_validation(step, valid_loss)
         if step in schedule.cycle_ends:
             cycle = schedule.cycle_ends.index(step)
             schedule = schedule.next_cycle(cycle, train_loss, valid_loss)

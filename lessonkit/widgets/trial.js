@@ -59,31 +59,43 @@ export function trialLimits(curves) {
   return [low - room, top + room];
 }
 
+/** Places at least `gap` apart, each moved down as little as that takes; those that are none stay. */
+export function apart(places, gap) {
+  const order = places.map((_, k) => k).filter((k) => Number.isFinite(places[k]));
+  order.sort((a, b) => places[a] - places[b]);
+  const moved = [...places];
+  order.slice(1).forEach((k, i) => { moved[k] = Math.max(moved[k], moved[order[i]] + gap); });
+  return moved;
+}
+
 // ---- what draws ----
 
 const finite = (losses) => losses.map((v) => (Number.isFinite(v) ? v : NaN));
 
-/** A run's line, thin as measured and strong as smoothed, and its name at the end. */
+/** A run's line, thin as measured and strong as smoothed. */
 function runLines(losses, k, x, y) {
-  const steps = losses.map((_, i) => i + 1), means = smooth(finite(losses)), [color, dashes] = LOOKS[k];
-  const last = means.findLastIndex(Number.isFinite);
-  const place = last < 0 ? {} : { x: x.to(last + 1) + 5, y: clamp(y.to(means[last]), y.end, y.from) + 4 };
-  return {
-    lines: [
-      curve(steps, finite(losses), x, y, color, { class: "lk-thin" }),
-      curve(steps, means, x, y, color, { "stroke-dasharray": dashes }),
-    ],
-    name: last < 0 ? null : s("text", { ...place, style: `fill:var(${color})`, text: NAMES[k] }),
-  };
+  const steps = losses.map((_, i) => i + 1), [color, dashes] = LOOKS[k];
+  return [
+    curve(steps, finite(losses), x, y, color, { class: "lk-thin" }),
+    curve(steps, smooth(finite(losses)), x, y, color, { "stroke-dasharray": dashes }),
+  ];
+}
+
+/** The names of the runs at the ends of their lines. */
+function runNames(curves, x, y) {
+  const ends = curves.map((means) => means.findLastIndex(Number.isFinite));
+  const at = (end, k) => (end < 0 ? NaN : clamp(y.to(curves[k][end]), y.end, y.from) + 4);
+  const ys = apart(ends.map(at), 12);
+  return ends.map((end, k) => end >= 0
+    && s("text", { x: x.to(end + 1) + 5, y: ys[k], style: `fill:var(${LOOKS[k][0]})`, text: NAMES[k] }));
 }
 
 function drawRuns(chart, runs, n, width) {
   const curves = runs.map((run) => smooth(finite(run.losses)));
   const x = scale(1, Math.max(2, n), 52, width - 52), y = scale(...trialLimits(curves), 150, 20);
   chart.draw({ width, height: 186, x, y, xlabel: "update", ylabel: "loss" });
-  const drawn = runs.map(({ losses }, k) => runLines(losses, k, x, y));
-  chart.marks.replaceChildren(...drawn.flatMap(({ lines }) => lines));
-  chart.over.replaceChildren(...drawn.map(({ name }) => name).filter(Boolean));
+  chart.marks.replaceChildren(...runs.flatMap(({ losses }, k) => runLines(losses, k, x, y)));
+  chart.over.replaceChildren(...runNames(curves, x, y).filter(Boolean));
 }
 
 const legend = ({ lr, losses }, k) => h("span", { style: "margin-right:14px" }, swatch(LOOKS[k][0]),

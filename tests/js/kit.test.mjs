@@ -8,7 +8,7 @@ import {
 import {
   cutTo, disagree, grid, lossLimits, valueAt, warningFor, zones,
 } from "../../lessonkit/widgets/lr_picker.js";
-import { conclusion, ending, progress, smooth, trialLimits } from "../../lessonkit/widgets/trial.js";
+import { apart, conclusion, ending, progress, smooth, trialLimits } from "../../lessonkit/widgets/trial.js";
 import {
   bounds, cycles, dragged, drawnSteps, handleAt, lrAt, summary,
 } from "../../lessonkit/widgets/schedule_explorer.js";
@@ -125,6 +125,11 @@ test("the losses of a trial fill its picture, but for what shoots up", () => {
   assert.ok(low > 1.3 && low < 1.5 && high > 2 && high < 2.4);
   const [, top] = trialLimits([[0.4, 0.2], [0.4, 1.8], [0.4, 5]]);
   assert.ok(top > 1.8 && top < 2.6);
+});
+
+test("names stand apart", () => {
+  assert.deepEqual(apart([50, 52, 10], 12), [50, 62, 10]);
+  assert.deepEqual(apart([50, NaN, 49], 12), [61, NaN, 49]);
 });
 
 test("the sides of the fall", () => {
