@@ -33,12 +33,14 @@ _JUNK = ("thumbs.db", "desktop.ini")
 
 
 def _files(folder: Path) -> list[str]:
-    "The path of every visible file below `folder`, sorted folder by folder."
-    found = []
-    for at, dirs, names in os.walk(folder):
+    """The path of every visible file below `folder`, sorted folder by folder; of a folder that cannot be
+    opened, and of one behind a link, its own path, so that it is named and not left out in silence."""
+    found, closed = [], []
+    for at, dirs, names in os.walk(folder, onerror=lambda e: closed.append(e.filename)):
         dirs[:] = [d for d in dirs if not d.startswith((".", "__"))]
+        found += [link for d in dirs if os.path.islink(link := os.path.join(at, d))]
         found += [os.path.join(at, n) for n in names if not n.startswith(".") and n.lower() not in _JUNK]
-    return sorted(found, key=lambda path: path.split(os.sep))
+    return sorted(found + closed, key=lambda path: path.split(os.sep))
 
 # %% ../../nbs/api/2_images/02_folders.ipynb #dc34b914
 def list_pictures(path: str | os.PathLike) -> list[Path]:

@@ -31,10 +31,14 @@ def read_static(name: str) -> str:
 
 # %% ../../nbs/api/6_widgets/00_base.ipynb #e9575d9c
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w.]+)";\n', re.MULTILINE)
+_NOT_CODE = re.compile(
+    r"^ *(?:(?://|/\*\*|\* |\*/).*)?\n|^ +", re.MULTILINE
+)  # comments, blank lines, indentation
 
 
 def read_esm(name: str) -> str:
-    "A JavaScript module beside the widgets and what it imports there, each once, as one module."
+    """A JavaScript module beside the widgets and what it imports there, each once, as one module, without
+    comments: it travels in every page."""
     parts: dict[str, str] = {}
 
     def add(file: str) -> None:
@@ -45,7 +49,7 @@ def read_esm(name: str) -> str:
         parts[file] = _IMPORT.sub("", text)
 
     add(name)
-    return "\n".join(parts.values())
+    return _NOT_CODE.sub("", "\n".join(parts.values()))
 
 # %% ../../nbs/api/6_widgets/00_base.ipynb #1c4f4d96
 _PAGE = """<style>%(css)s</style><div id="%(id)s">%(fallback)s</div><script type="module">
