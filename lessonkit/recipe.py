@@ -236,16 +236,12 @@ def _begin(run: Recipe, number: int, title: str, part=None) -> None:
     left = "" if part is None else run.countdown.text(part)
     run.say(f"{number}. {title}" + f" ({left})" * bool(left))
 
-# %% ../nbs/api/7_recipe/00_recipe.ipynb #9f25147c
-class _Interrupted(Exception):
-    "The user has stopped a step."
-
 # %% ../nbs/api/7_recipe/00_recipe.ipynb #8f714b21
 def _sweep(run: Recipe, lrs, **options) -> LRFind:
-    "The finder's result. _Interrupted if it was stopped."
+    "The finder's result. KeyboardInterrupt if it was stopped."
     found = run.learn.find(lrs, progress=run.progress, **options)
     if found.stopped == "interrupted":
-        raise _Interrupted
+        raise KeyboardInterrupt
     return found
 
 # %% ../nbs/api/7_recipe/00_recipe.ipynb #4fd60b5b
@@ -275,7 +271,7 @@ def train_head(run: Recipe) -> Step:
     _begin(run, 2, f"Train the head for {amount(run.head_epochs, 'epoch')}, the body frozen", "head")
     history = _fit(run, "head", sgdr(run.head_epochs, cycle_len=1), run.lr)
     if history.ended == "interrupted":
-        raise _Interrupted
+        raise KeyboardInterrupt
     return Step(2, "Train the head", f"{_best(run.learn)} at lr {format_lr(run.lr)}", (), (history,))
 
 # %% ../nbs/api/7_recipe/00_recipe.ipynb #6a8c768f
@@ -327,16 +323,16 @@ _STEPS = (find_lr, train_head, unfreeze, spread, train_all)
 
 
 def _follow(run: Recipe) -> tuple[Step, ...]:
-    "Take the steps, those that an interrupt leaves. KeyboardInterrupt: it left none."
+    "Take the steps, or those before one that cannot be ended. What it was that ended it, if it left nothing."
     steps = []
     try:
         for step in _STEPS:
             steps.append(step(run))
             run.say(f"   {steps[-1].text}\n")
-    except _Interrupted:
-        run.ended = "interrupted"
-    if run.learn.best is None:
-        raise KeyboardInterrupt
+    except (KeyboardInterrupt, TrainingError) as e:
+        if run.learn.best is None:
+            raise
+        run.ended = str(e) or "interrupted"
     return tuple(steps)
 
 # %% ../nbs/api/7_recipe/00_recipe.ipynb #8dc5246b
