@@ -8,6 +8,7 @@ __all__ = ['check_number', 'check_known', 'check_kind', 'amount', 'write_whole',
            'optional', 'memory_environment', 'keep_freed_memory']
 
 # %% ../nbs/api/0_ground/00_basics.ipynb #81968108
+import glob
 import html
 import importlib
 import json
@@ -16,6 +17,8 @@ import numbers
 import os
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -67,7 +70,18 @@ def amount(n: float, unit: str) -> str:
     "How many of something: 1 epoch, 2 epochs, 0.5 epochs."
     return f"{n:g} {unit}{'' if n == 1 else 's'}"
 
-# %% ../nbs/api/0_ground/00_basics.ipynb #f203a256
+# %% ../nbs/api/0_ground/00_basics.ipynb #43210b4f
+_STALE = 3600  # seconds
+
+
+def _remove_stale(path: Path) -> None:
+    "Take away what a writer of this file that was killed has left beside it."
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):  # another process may have been quicker
+            if time.time() - part.stat().st_mtime > _STALE:
+                part.unlink()
+
+# %% ../nbs/api/0_ground/00_basics.ipynb #b9a77230
 def write_whole(path: str | os.PathLike, content: bytes | str | dict | list) -> Path:
     """Write `content` to `path`, whole or not at all (temporary file, fsync, rename). Dicts and lists become
     JSON."""
@@ -76,7 +90,8 @@ def write_whole(path: str | os.PathLike, content: bytes | str | dict | list) -> 
         content = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    _remove_stale(path)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as f:
             f.write(data)

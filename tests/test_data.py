@@ -209,15 +209,8 @@ def test_every_bad_file_is_listed_with_its_reason_and_the_rest_is_used(colours):
     os.symlink(colours / "red", colours / "red" / "loop")
     report = check_folder(colours)
     found = problems(report)
-    assert set(found) == {
-        "cut.png",
-        "cut.jpg",
-        "empty.jpg",
-        "text.jpg",
-        "header.png",
-        "bomb.png",
-        "link.jpg",
-    } | {"loop"}
+    names = "cut.png cut.jpg empty.jpg text.jpg header.png bomb.png link.jpg loop"
+    assert set(found) == set(names.split())
     assert (
         "empty" in found["empty.jpg"]
         and "not a picture" in found["text.jpg"]

@@ -87,7 +87,8 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_bit(data, tmp_path, opt):
     assert same(later.best.state, whole.best.state)
     again = learner(data, opt=opt)
     assert (
-        again.fit(schedule, 1e-3, checkpoint=path, resume=True, progress=False).losses == whole.history.losses
+        again.fit(schedule, [1e-4, 3e-4, 1e-3], checkpoint=path, resume=True, progress=False).losses
+        == whole.history.losses
     )
 
 
@@ -112,6 +113,53 @@ def test_a_checkpoint_of_another_run_or_none_at_all_is_refused(data, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match="not a checkpoint"):
         learner(data).fit(sgdr(1, 1), 1e-3, checkpoint=path, resume=True, progress=False)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (dict(lr=1e-2), r"lr \[0.001, 0.001, 0.001\] there, \[0.01, 0.01, 0.01\] here"),
+        (dict(size=40), "size 32 there, 40 here"),
+        (dict(seed=1), "pictures 32 [+] 8, .* there, 32 [+] 8, .* here; seed 0 there, 1 here"),
+        (dict(augment="top_down"), "augment .*side_on.* there, .*top_down.* here"),
+        (dict(opt="sgd"), "optimizer AdamW there, SGD here"),
+        (dict(arch="resnet18"), "model resnet10 there, resnet18 here"),
+        (dict(accumulate=2), "schedule .* there, .* here; accumulate 1 there, 2 here"),
+    ],
+    ids=str,
+)
+def test_resume_refuses_another_run_with_the_difference_named(colours, tmp_path, change, said):
+    path = tmp_path / "run.ckpt"
+    Learner(ImageData(colours, 32, bs=8, progress=False), "resnet10", weights=None).fit(
+        sgdr(1, 1), 1e-3, checkpoint=path, progress=False
+    )
+    of_data = {k: change[k] for k in ("size", "seed", "augment") if k in change}
+    other = Learner(
+        ImageData(colours, **{"size": 32, "bs": 8, "progress": False} | of_data),
+        change.get("arch", "resnet10"),
+        weights=None,
+        opt=change.get("opt", "adamw"),
+    )
+    before, how = weights(other), {"accumulate": change.get("accumulate", 1)}
+    with pytest.raises(ValueError, match=f"of another run: {said}"):
+        other.fit(sgdr(1, 1), change.get("lr", 1e-3), checkpoint=path, resume=True, progress=False, **how)
+    assert same(before, weights(other)) and other.best is None and other.size == of_data.get("size", 32)
+
+
+def test_a_resumed_run_remembers_that_it_began_to_overfit(data, tmp_path, monkeypatch):
+    from lessonkit.train import loop
+
+    losses = iter([1.0, 2.0, 3.0, 4.0, 5.0])
+    real = loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", lambda *a, **k: (next(losses), real(*a, **k)[1]))
+    path, how = tmp_path / "run", {"until_overfit": True, "patience": 2, "progress": False}
+    first = learner(data)
+    for event in first.run(sgdr(5, 1), 1e-3, checkpoint=path):
+        if isinstance(event, CycleDone) and event.step == 2 * len(first.train_dl):
+            break
+    second = learner(data)
+    second.fit(sgdr(5, 1), 1e-3, checkpoint=path, resume=True, **how)
+    assert second.history.ended == "overfit" and len(second.history.epochs) == 3
 
 
 def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path, monkeypatch):

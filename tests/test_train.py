@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import threading
 
@@ -218,3 +219,14 @@ def test_the_lrs_of_the_loop_are_those_of_torchs_scheduler_to_the_bit(schedule, 
         other.step(), scheduler.step()
     assert seen == wanted
     assert not as_tensor or all(a is g["lr"] for a, g in zip(held, opt.param_groups))
+
+
+def test_what_a_killed_writer_left_is_taken_away_by_the_next(tmp_path):
+    from lessonkit.basics import write_whole
+
+    old, young, own = (tmp_path / n for n in (".a[1].json.x1.part", ".a[1].json.x2.part", ".a[1].json.mine"))
+    for path in (old, young, own):
+        path.write_bytes(b"x" * 100)
+    os.utime(old, (0, 0)), os.utime(own, (0, 0))
+    write_whole(tmp_path / "a[1].json", {"lr": 1})
+    assert young.exists() and own.exists() and not old.exists()

@@ -112,6 +112,12 @@ def best(self: History) -> dict:
     known = [e for e in self.epochs if all(map(math.isfinite, score_of(e, metric)))]
     return max(known, key=lambda e: score_of(e, metric), default={})
 
+# %% ../../nbs/api/5_train/07_history.ipynb #820aaf80
+@patch(as_prop=True)
+def cycles(self: History) -> list[dict]:
+    "The evaluations at the ends of the cycles so far."
+    return [e for e in self.epochs if e["step"] in self.cycle_ends]
+
 # %% ../../nbs/api/5_train/07_history.ipynb #2023b856
 @patch
 def __str__(self: History) -> str:

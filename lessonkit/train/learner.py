@@ -362,9 +362,10 @@ def fit(
     after the update in flight. TrainingError, with the last good weights back in place: a loss that is
     not finite, or out of memory.
     """
-    watch, self.snapshots, watchers = OverfitWatch(patience), [], [_Progress(progress), *self.watchers]
+    self.snapshots, watchers = [], [_Progress(progress), *self.watchers]
     with self.lock, StopRequest() as stop:
         events = self.run(schedule, lr, accumulate=accumulate, checkpoint=checkpoint, resume=resume)
+        watch = OverfitWatch(patience, self.history.cycles)
         try:
             for event in events:
                 _tell(watchers, "event", event, self.history, stop)

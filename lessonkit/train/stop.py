@@ -41,11 +41,14 @@ class StopRequest:
 # %% ../../nbs/api/5_train/05_stop.ipynb #2e8d1814
 class OverfitWatch:
     """Says whether a run has begun to overfit: for `patience` cycles in a row the validation loss at the end
-    of the cycle was above its best while the training loss was below what it was at that best."""
+    of the cycle was above its best while the training loss was below what it was at that best. cycles: the
+    evaluations at the ends of those before, of a run that is gone on with."""
 
-    def __init__(self, patience: int = 2):
+    def __init__(self, patience: int = 2, cycles=()):
         self.patience = check_number("patience", patience, 1, whole=True)
         self.best, self.bad = None, 0
+        for cycle in cycles:
+            self.cycle_ended(cycle["train_loss"], cycle["valid_loss"])
 
     def cycle_ended(self, train_loss: float, valid_loss: float) -> bool:
         "Note the losses at the end of a cycle; True when it is time to stop."
