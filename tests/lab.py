@@ -52,11 +52,18 @@ def write_kernel(root: Path, name: str, folder: Path) -> None:
     path.write_text(json.dumps(spec))
 
 
+SETTINGS = {  # no news and no updates, which would ask the network; cells are there also out of sight
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    "notebook-extension/tracker": '{"windowingMode": "none"}',
+}
+
+
 def write_settings(root: Path) -> None:
-    "No news and no updates, which would ask the network."
-    path = root / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    path.parent.mkdir(parents=True)
-    path.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    "Settings for tests."
+    for name, text in SETTINGS.items():
+        path = root / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
 
 
 class Lab:
