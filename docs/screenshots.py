@@ -16,7 +16,8 @@ from lab import NOTEBOOK, Lab  # noqa: E402
 CELLS = [
     f"""import sys; sys.path.insert(0, {str(ROOT)!r})
 from lessonkit import ImageData, Learner, sgdr, spread_lrs
-from lessonkit.widgets import AugmentPreview, LRPicker, LayerGroups, Replay, ScheduleExplorer, TrainMonitor
+from lessonkit.widgets import (AugmentPreview, LRPicker, LayerGroups, Replay, Results, ScheduleExplorer,
+    TrainMonitor)
 data = ImageData("sample:side_on", size=80, bs=16, per_class=32, progress=False)
 learn = Learner(data)
 found = learn.find(lr_min=1e-6, progress=False)
@@ -28,8 +29,9 @@ learn.unfreeze()""",
     "TrainMonitor(learn)",
     "history = learn.fit(sgdr(3, 1, 2), lr=spread_lrs(found.lr / 10, 3, 3), progress=False)",
     "Replay(history, step=60)",
+    "learn.restore_best(); Results(learn)",
 ]
-NAMES = {1: "picker", 2: "explorer", 3: "panel", 4: "preview", 5: "monitor", 7: "replay"}
+NAMES = {1: "picker", 2: "explorer", 3: "panel", 4: "preview", 5: "monitor", 7: "replay", 8: "results"}
 
 
 # What the README shows of the report, in two columns: the finder, what is still wrong; the layer
@@ -85,7 +87,8 @@ def widgets(browser):
                 nb.page.wait_for_timeout(300)
                 path = ROOT / "docs" / "widgets" / f"{name}-{theme}.png"
                 shown.screenshot(path=path)
-                keep_small(path, 160 if name == "preview" else 128)  # fewer, and the marks lose theirs
+                photos = name in ("preview", "results")
+                keep_small(path, 160 if photos else 128)  # fewer, and the marks lose theirs
         lab.close()
 
 

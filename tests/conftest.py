@@ -3,6 +3,7 @@ most."""
 
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from lessonkit.basics import keep_freed_memory, memory_environment
+from lessonkit.evaluate import Predictions
 
 SHARED = Path(__file__).parents[2] / "shared"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -56,6 +58,16 @@ def paint(path: Path, color, seed: int = 0, size: tuple[int, int] = (48, 36)) ->
     return path
 
 
+def guesses(data, seed: int = 0, right: float = 0.7) -> Predictions:
+    "What a network might say of the validation pictures: about `right` of them named right."
+    labels = torch.tensor([i.label for i in data.items("valid")])
+    rng = torch.Generator().manual_seed(seed)
+    logits = torch.randn(len(labels), len(data.classes), generator=rng)
+    sure = torch.rand(len(labels), generator=rng) < right
+    logits[sure, labels[sure]] += 6
+    return Predictions(logits.softmax(1), labels)
+
+
 @pytest.fixture
 def colours(tmp_path) -> Path:
     "A folder with two classes of 20 pictures, red and blue."
@@ -63,6 +75,16 @@ def colours(tmp_path) -> Path:
         paint(tmp_path / "colours" / "red" / f"{k:02}.png", (150, 20, 20), k)
         paint(tmp_path / "colours" / "blue" / f"{k:02}.jpg", (20, 20, 150), 100 + k)
     return tmp_path / "colours"
+
+
+@pytest.fixture
+def hostile(tmp_path) -> Path:
+    """A folder with two classes whose names, and whose files', a page, a formula or a pipe might choke on."""
+    names = ("<img src=x onerror=alert(1)>", "$\\frac{ \n<b>\u202e" + 40 * "long ")
+    files = ("a'\"`${1}.png", "\u202egnp.png", "line\nbreak.png", "caf\udce9.png")
+    for k, (split, name, file) in enumerate(product(("train", "valid"), names, files)):
+        paint(tmp_path / "hostile" / split / name / file, (20, 20, 150), k)
+    return tmp_path / "hostile"
 
 
 @pytest.fixture

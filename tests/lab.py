@@ -62,11 +62,18 @@ def install_extension(root: Path) -> None:
     shutil.copy(source / "lab.js", target / "static")
 
 
+SETTINGS = {  # no news and no updates, which would ask the network; cells are there also out of sight
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    "notebook-extension/tracker": '{"windowingMode": "none"}',
+}
+
+
 def write_settings(root: Path) -> None:
-    "No news and no updates, which would ask the network."
-    path = root / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    path.parent.mkdir(parents=True)
-    path.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    "Settings for tests."
+    for name, text in SETTINGS.items():
+        path = root / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
 
 
 class Lab:

@@ -7,6 +7,7 @@ import sys
 
 import nbformat
 import pytest
+from conftest import guesses
 from lab import NOTEBOOK, Lab, pip_install
 
 pytestmark = pytest.mark.browser
@@ -16,8 +17,8 @@ START = """import os
 os.environ["LESSONKIT_CACHE"] = {cache!r}
 import torch; torch.set_num_threads(1)
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit.widgets import (AugmentPreview, Bet, LRPicker, LayerGroups, Replay, ScheduleExplorer,
-                               TrainMonitor)
+from lessonkit.widgets import (AugmentPreview, Bet, LRPicker, LayerGroups, Replay, Results,
+                               ScheduleExplorer, TrainMonitor)
 data = ImageData("sample:side_on", size=32, progress=False)
 learn = Learner(data, "resnet10", weights=None)"""
 FOUND = """from lessonkit.train import LRFind
@@ -54,11 +55,12 @@ def still(lab, browser, start):
             "preview = AugmentPreview(data); preview",
             "h = learn.fit(sgdr(2, 1), lr=1e-3, progress=False); replay = Replay(h, panel.names); replay",
             "bet = Bet('Is it so?', ['yes', 'no, not at all']); bet",
+            "results = Results(learn); results",
             "",
         ],
         "still.ipynb",
     )
-    for k in range(7):
+    for k in range(8):
         nb.run(k)
     yield nb
     assert not ours(nb.problems)
@@ -70,7 +72,7 @@ def ours(problems: list[str]) -> list[str]:
     return [text for text in problems if "blob:" in text]
 
 
-def ask(nb, expression: str, wanted=lambda text: True, k: int = 7) -> str:
+def ask(nb, expression: str, wanted=lambda text: True, k: int = 8) -> str:
     """The value of an expression in the kernel, through the last cell; asked again until it is as `wanted` (a
     text or a test), as widgets' messages and cells do not wait for each other."""
     fits = wanted if callable(wanted) else lambda text: text == wanted
@@ -304,6 +306,52 @@ def test_a_bet_is_kept_and_shown_beside_the_outcome(still):
     assert choice.get_by_role("radio", name="yes").is_disabled()
 
 
+def status(nb, k: int) -> str:
+    "What a widget announces."
+    return cell(nb, k).get_by_role("status").inner_text()
+
+
+def test_a_table_opens_its_pictures_by_keys(still):
+    first = cell(still, 7).get_by_role("gridcell").first
+    press(still, first, "End", "ArrowRight", "ArrowDown", "Home", "ArrowRight", "Enter")
+    ask(still, "results.chosen", "['cell', 'bauble', 'bauble']")
+    right = int(ask(still, "results.counts[1][1]"))
+    until(still, 7, f"{right or 'No'} (of 40 )?pictures? of bauble (was|were) named right")
+    grid = cell(still, 7).get_by_role("grid")
+    assert grid.get_by_role("gridcell", selected=True).inner_text() == str(right)
+    assert grid.locator("[tabindex='0']").count() == 1
+
+
+PER_ROW = """[...e.querySelectorAll('.lk-thumb')]
+    .filter((thumb, k, all) => thumb.offsetTop === all[0].offsetTop).length"""
+
+
+def test_pictures_are_looked_at_by_keys(still):
+    shown = cell(still, 7)
+    press(still, shown.get_by_role("radio", name="most wrong"), "Space", "ArrowRight")
+    ask(still, "results.chosen, len(results.shown)", "(['most unsure'], 20)")
+    until(still, 7, "The least sure first")
+    press(still, shown.locator(".lk-thumb").first, "ArrowRight", "ArrowDown", "ArrowLeft")
+    label = still.page.evaluate("() => document.activeElement.getAttribute('aria-label')")
+    assert re.match(r"\w+, (named right|taken for) \w+ \d+%, valid/\w+/\d+\.png$", label)
+    per_row = in_widget(still, 7, PER_ROW)
+    picture = f"results.opened['pictures'][{per_row}]"
+    ask(still, f"{picture}['at'] == results.looked == results.large['at']", "True")
+    assert label.endswith(ask(still, f"{picture}['file']"))
+    tile = "document.querySelector('.lk-detail .lk-tile').style.background"
+    still.page.wait_for_function(f"() => {tile}.includes('data:image')")
+    assert label.split(", ")[-1] in shown.locator(".lk-detail").inner_text()
+
+
+def test_the_mistakes_of_a_class_are_chosen(still):
+    cell(still, 7).get_by_role("combobox", name="those named wrong of one class").select_option("lamp")
+    ask(still, "results.chosen", "['class', 'lamp']")
+    until(still, 7, r"lamp: \d+ of 40 were found \(recall [\d.]+\); ")
+    ask(still, "results.set_trait('chosen', ['most wrong']) or results.chosen", "['most wrong']")
+    until(still, 7, r"\d+ of 240 were named wrong")
+    assert cell(still, 7).get_by_role("radio", name="most wrong").is_checked()
+
+
 def luminance(color: str) -> float:
     r, g, b = (int(v) / 255 for v in re.findall(r"\d+", color)[:3])
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
@@ -313,7 +361,7 @@ def luminance(color: str) -> float:
 def test_both_themes_can_be_read(still, theme):
     still.theme(theme)
     dark = theme.endswith("Dark")
-    for k in range(1, 7):
+    for k in range(1, 8):
         ink, paper = in_widget(still, k, "[getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
         assert (luminance(paper) < 0.2) == dark and abs(luminance(ink) - luminance(paper)) > 0.6
     line = still.page.evaluate("() => getComputedStyle(document.querySelector('.lk path.lk-curve')).stroke")
@@ -326,14 +374,14 @@ def test_a_narrow_window(still):
     still.page.wait_for_function(
         "() => document.querySelectorAll('.jp-Cell')[1].querySelector('.lk').clientWidth < 460"
     )
-    for k in range(1, 7):
-        wide = in_widget(still, k, "[e.scrollWidth, e.clientWidth]")
-        assert wide[0] <= wide[1] + 1, (k, wide)
+    for k in range(1, 8):
+        shown = f"document.querySelectorAll('.jp-Cell')[{k}].querySelector('.lk')"
+        still.page.wait_for_function(f"() => {shown}.scrollWidth <= {shown}.clientWidth + 1")
     still.page.set_viewport_size({"width": 1280, "height": 1000})
 
 
 def test_every_control_has_a_name_and_the_focus_can_be_seen(still):
-    for k in range(1, 7):
+    for k in range(1, 8):
         assert (
             in_widget(
                 still,
@@ -543,6 +591,16 @@ def test_stop_and_pause_while_the_cell_runs(training, kernel):
     assert not ours(nb.problems)
 
 
+def test_a_cell_is_opened_while_another_one_runs(training):
+    nb = training("while.ipynb", "results.chosen", before="\nresults = Results(learn)\nresults")
+    for name in ("lamp", "goblet"):
+        cell(nb, 0).get_by_role("combobox").select_option(name)
+        until(nb, 0, f"{name}: \\d+ of 40 were found", 10)
+    cell(nb, 1).get_by_role("button", name="stop").click()
+    nb.wait_done(2, 30)
+    assert nb.value(3) == "['class', 'goblet']" and not ours(nb.problems)
+
+
 def test_a_kernel_that_hears_nothing_is_interrupted(training):
     deaf = "\nimport lessonkit.widgets.monitor as m\nm.keep_comm_on_subshell = lambda widget: None"
     nb = training("deaf.ipynb", "print(h.stopped, monitor.state)", before=deaf)
@@ -650,6 +708,60 @@ def test_on_a_page_the_bet_and_its_outcome_find_each_other(browser, tmp_path):
     page.locator(".lk").nth(0).get_by_role("radio", name="yes").check()
     assert "Your bet: yes. It is not. What happened: no." in page.locator(".lk").nth(1).inner_text()
     page.close()
+
+
+def opened_page(browser, path, **context):
+    "A page with a widget, in a browser without a network, and what it complains of."
+    page, problems = browser.new_context(offline=True, **context).new_page(), []
+    page.on("pageerror", lambda e: problems.append(str(e)))
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    page.goto(path.as_uri())
+    page.locator(".lk").wait_for()
+    return page, problems
+
+
+def some_results(folder, **options):
+    "Results of a network that guesses."
+    from lessonkit import ImageData, Learner
+    from lessonkit.widgets import Results
+
+    learn = Learner(ImageData(folder, 32, progress=False, cache_bytes=0, **options), "resnet10", weights=None)
+    return Results(learn, guesses(learn.data, right=0.0))
+
+
+THUMBS = "n => document.querySelectorAll('.lk-thumb').length === n"
+
+
+def test_a_page_shows_the_pictures_that_it_has(browser, colours):
+    results = some_results(colours, valid=0.5)
+    n, held = results.counts[0][1], results.page_state()["opened"]["lists"]
+    page, problems = opened_page(browser, results.save_html(colours / "page.html"))
+    cells = page.get_by_role("gridcell")
+    assert cells.all_inner_texts() == [str(n) for line in results.counts for n in line]
+    cells.first.focus()
+    for key, shown in (("Enter", 0), ("ArrowRight", 0), ("Enter", len(held["cell/blue/red"]))):
+        page.keyboard.press(key)
+        page.wait_for_function(THUMBS, arg=shown)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "lk-thumb" and 1 < shown <= n
+    assert f"{n} of 10 pictures of blue were taken for red" in page.get_by_role("status").inner_text()
+    cells.last.click()
+    page.get_by_text("run the notebook").wait_for()
+    assert "cell/red/red" not in held and not problems
+    page.context.close()
+
+
+def test_hostile_names_are_text_on_a_page(browser, hostile):
+    look = {"viewport": {"width": 480, "height": 900}, "color_scheme": "dark"}
+    results = some_results(hostile)
+    names = [p["file"].split("/")[-1] for p in results.opened["pictures"]]
+    page, problems = opened_page(browser, results.save_html(hostile / "page.html"), **look)
+    page.wait_for_function(THUMBS, arg=len(names))
+    labels = page.locator(".lk-thumb").evaluate_all("all => all.map(e => e.getAttribute('aria-label'))")
+    assert len(names) > 2 and all(label.endswith(name) for label, name in zip(labels, names))
+    assert page.locator(".lk img, .lk b").count() == 0 and not problems
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.context.close()
 
 
 def test_a_notebook_as_html_scrubs(lab, browser, start):

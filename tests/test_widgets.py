@@ -1,23 +1,30 @@
 """The widgets with no front end: what they hold, what they do to a learner, what a saved notebook gets; their
 JavaScript against the Python that it mirrors."""
 
+import base64
+import io
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import guesses, paint
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from traitlets import TraitError
 
+from lessonkit.evaluate import Predictions
 from lessonkit.images.augment import PRESETS
 from lessonkit.images.data import ImageData
 from lessonkit.plot import format_lr, loss_limits
@@ -33,11 +40,13 @@ from lessonkit.widgets import (
     LayerGroups,
     LRPicker,
     Replay,
+    Results,
     ScheduleExplorer,
     TrainMonitor,
 )
 from lessonkit.widgets.base import read_esm, read_static
 from lessonkit.widgets.replay import run_state
+from lessonkit.widgets.results import per_class, wilson_interval
 
 ROOT = Path(__file__).parents[1]
 JS, STATIC = ROOT / "tests" / "js", ROOT / "lessonkit" / "widgets"
@@ -48,6 +57,7 @@ FILES = [
     "augment_preview.js",
     "train_monitor.js",
     "replay.js",
+    "results.js",
     "bet.js",
 ]
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="needs node")
@@ -183,13 +193,12 @@ def every_widget(learn, found):
         AugmentPreview(learn.data),
         TrainMonitor(learn),
         Replay(history),
+        Results(learn),
         Bet("Which?", ["A", "B"]),
     ]
 
 
 def test_each_is_also_a_picture_and_a_page(learn, found, tmp_path):
-    from PIL import Image
-
     for widget in every_widget(learn, found):
         data, _metadata = widget._repr_mimebundle_()
         assert {"image/png", "text/html", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(
@@ -199,7 +208,10 @@ def test_each_is_also_a_picture_and_a_page(learn, found, tmp_path):
         assert min(Image.open(tmp_path / "a.png").size) > 60
         page = data["text/html"]
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page) and page.count("</script>") == 1
-        assert isinstance(widget, AugmentPreview) or len(page) <= 60_000, (type(widget).__name__, len(page))
+        assert isinstance(widget, AugmentPreview | Results) or len(page) <= 60_000, (
+            type(widget).__name__,
+            len(page),
+        )
         assert data["text/plain"].startswith(type(widget).__name__)
         json.dumps(widget.page_state())
         assert widget.save_html(tmp_path / "page.html").read_text().startswith("<!doctype html>")
@@ -615,3 +627,217 @@ def test_a_recorded_run_replays(learn, tmp_path):
     with pytest.raises(ValueError, match="nothing to replay"):
         Replay(History())
     assert "Replay" in repr(replay) and read_static("kit.css").count("{") > 10
+
+
+# Results
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory) -> Path:
+    "Five classes of 12 pictures, each class of a grey of its own."
+    root = tmp_path_factory.mktemp("zoo")
+    for c in range(5):
+        for k in range(12):
+            paint(root / f"c{c}" / f"{k:02}.png", (40 * c,) * 3, 100 * c + k)
+    return root
+
+
+@pytest.fixture(scope="module")
+def zoo_learn(zoo):
+    return Learner(ImageData(zoo, size=32, valid=0.5, progress=False), "resnet10", weights=None)
+
+
+@pytest.fixture
+def results(zoo_learn):
+    return Results(zoo_learn, guesses(zoo_learn.data))
+
+
+def sheet_of(opened: dict) -> list[np.ndarray]:
+    "The pictures that are cut out of a sheet."
+    raw = base64.b64decode(opened["sheet"].removeprefix("data:image/jpeg;base64,"))
+    whole, size = np.asarray(Image.open(io.BytesIO(raw))), opened["size"]
+    places = [divmod(k, opened["columns"]) for k in range(len(opened["pictures"]))]
+    assert whole.shape[:2] == tuple(n * (size + 2) - 2 for n in (opened["rows"], opened["columns"]))
+    return [whole[r * (size + 2) :, c * (size + 2) :][:size, :size] for r, c in places]
+
+
+def test_wilsons_interval_is_the_published_one():
+    known = {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0, 0.1611)}  # Newcombe, 1998
+    for (correct, n), ends in (known | {(1, 29): (0.0061, 0.1718)}).items():
+        assert wilson_interval(correct, n) == pytest.approx(ends, abs=6e-5)
+    for correct, n in ((0, 7), (385, 400), (7, 7)):
+        for end in wilson_interval(correct, n):  # where the normal test of that accuracy just fails
+            assert abs(correct / n - end) == pytest.approx(
+                1.959964 * math.sqrt(end * (1 - end) / n), abs=1e-6
+            )
+    for bad in ((1, 0), (5, 4), (-1, 4)):
+        with pytest.raises(ValueError, match="number"):
+            wilson_interval(*bad)
+
+
+def test_classes_are_counted_as_by_hand():
+    labels, said = [0, 0, 0, 1, 1, 3], [0, 1, 0, 1, 1, 0]
+    preds = Predictions(torch.eye(4)[said], torch.tensor(labels))
+    assert per_class(preds, 4) == [
+        {"n": 3, "right": 2, "said": 3, "recall": 2 / 3, "precision": 2 / 3},
+        {"n": 2, "right": 2, "said": 3, "recall": 1, "precision": 2 / 3},
+        {"n": 0, "right": 0, "said": 0, "recall": None, "precision": None},
+        {"n": 1, "right": 0, "said": 0, "recall": 0, "precision": None},
+    ]
+
+
+def lists_by_hand(preds) -> dict[tuple, list[int]]:
+    "Some lists of the zoo, by sorting plain numbers."
+    probs, labels = preds.probs.tolist(), preds.labels.tolist()
+    said = [max(range(5), key=row.__getitem__) for row in probs]
+    by_loss = sorted(range(len(labels)), key=lambda k: probs[k][labels[k]])
+    margin = [top - second for *_, second, top in map(sorted, probs)]
+    return {
+        ("most wrong",): [k for k in by_loss if said[k] != labels[k]],
+        ("most unsure",): sorted(range(len(labels)), key=margin.__getitem__),
+        ("class", "c2"): [k for k in by_loss if labels[k] == 2 != said[k]],
+        ("cell", "c1", "c1"): [k for k in by_loss if labels[k] == said[k] == 1],
+        ("cell", "c3", "c0"): [k for k in by_loss if labels[k] == 3 and said[k] == 0],
+    }
+
+
+def test_each_list_is_the_one_that_it_says(results):
+    paths = [i.path for i in results._data.items("valid")]
+    for chosen, found in lists_by_hand(results.preds).items():
+        results.set_state({"chosen": list(chosen)})
+        assert results.chosen == list(chosen) and results.looked == ([*found, -1])[0]
+        assert results.shown == [paths[k] for k in found][:20]
+        pictures, (shown,) = results.opened["pictures"], results.opened["lists"].values()
+        assert [pictures[k]["at"] for k in shown] == found[:20] and list(results.opened["lists"]) == [
+            "/".join(chosen)
+        ]
+    for i, line in enumerate(results.counts):
+        for j, n in enumerate(line):
+            results.chosen = ["cell", f"c{i}", f"c{j}"]
+            assert [(p["is"], p["top"][0][0]) for p in results.opened["pictures"]] == [(i, j)] * n
+
+
+def test_a_picture_stands_beside_its_own_name(results):
+    for chosen in (["most unsure"], ["most wrong"]):
+        results.chosen = chosen
+        for opened in (results.opened, results.page_state()["opened"]):
+            for about, tile in zip(opened["pictures"], sheet_of(opened)):
+                path = results._data.report.root + "/" + about["file"]
+                assert abs(np.asarray(Image.open(path)).mean() - tile.mean()) < 6
+                assert Path(path).parent.name == f"c{about['is']}"
+    results.set_state({"looked": results.opened["pictures"][3]["at"]})
+    assert results.large["at"] == results.looked == results.opened["pictures"][3]["at"]
+    before = results.large
+    results.set_state({"looked": 10**6})
+    assert results.large == before
+
+
+def test_the_truth_is_among_the_bars(zoo_learn):
+    labels = torch.tensor([i.label for i in zoo_learn.data.items("valid")])
+    probs = torch.tensor([[0.0, 0.1, 0.2, 0.3, 0.4]]).repeat(len(labels), 1)
+    results = Results(zoo_learn, Predictions(probs, labels))
+    assert all(p["is"] in dict(p["top"]) and p["top"][0] == [4, 0.4] for p in results.opened["pictures"])
+
+
+def test_what_cannot_be_shown_is_refused(zoo_learn, results):
+    data, preds = zoo_learn.data, results.preds
+    with pytest.raises(TypeError, match=r"needs a Learner, not ImageData: Results\(learn\)"):
+        Results(data)
+    dl = [(torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))]
+    own = Learner((dl, dl), torch.nn.Linear(8, 2), n_groups=1)
+    with pytest.raises(ValueError, match="loaders of your own have no picture files"):
+        Results(own)
+    with pytest.raises(TypeError, match=r"preds is a Tensor: give what learn.get_preds"):
+        Results(zoo_learn, preds.probs)
+    others = [
+        Predictions(preds.probs[1:], preds.labels[1:]),
+        Predictions(preds.probs.flip(0), preds.labels.flip(0)),
+        Predictions(preds.probs[:, :4], preds.labels),
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="not of the 30 validation pictures and 5 classes"):
+            Results(zoo_learn, other)
+    with pytest.raises(ValueError, match="not finite"):
+        Results(zoo_learn, Predictions(preds.probs * math.nan, preds.labels))
+
+
+def test_a_list_that_there_is_not_is_refused(zoo_learn, results):
+    for bad in ([], ["worst"], ["class"], ["class", "c9"], ["cell", "c1"], ["most wrong", "c1"]):
+        with pytest.raises(TraitError, match="chosen=.*it must be"):
+            results.chosen = bad
+    for most in (0, 1.5, 1000):
+        with pytest.raises(ValueError, match="most="):
+            Results(zoo_learn, results.preds, most=most)
+
+
+def test_nothing_to_validate_on_is_said(zoo):
+    data = ImageData(zoo, size=32, progress=False)
+    learn = Learner(data, "resnet10", weights=None)
+    data.report = replace(data.report, items=tuple(data.items("train")))
+    with pytest.raises(ValueError, match="nothing to validate on"):
+        Results(learn)
+
+
+def test_the_lists_of_a_learner_and_of_its_tta(zoo_learn):
+    results = Results(zoo_learn, zoo_learn.tta(1), most=3, chosen=["most unsure"])
+    assert len(results.shown) == len(results.opened["pictures"]) == 3
+    ours, theirs = Results(zoo_learn).preds, zoo_learn.get_preds()
+    assert torch.equal(ours.probs, theirs.probs) and not torch.equal(ours.probs, results.preds.probs)
+
+
+def test_all_right_is_no_mistake(zoo_learn):
+    labels = torch.tensor([i.label for i in zoo_learn.data.items("valid")])
+    results = Results(zoo_learn, Predictions(torch.eye(5)[labels], labels))
+    assert results.shown == [] and results.looked == -1 and results.opened["lists"] == {"most wrong": []}
+    assert "accuracy 1.000 of 30: between 0.89 and 1.00" in repr(results)
+    assert results.page_state()["opened"]["lists"]["most wrong"] == [] and results._repr_mimebundle_()
+
+
+def test_many_classes_have_ranks_and_a_small_page(tmp_path):
+    for c in range(40):
+        for k in range(4):
+            paint(tmp_path / f"class {c:02}" / f"{k}.jpg", (3 * c, 90, 90), 10 * c + k, (80, 64))
+    learn = Learner(ImageData(tmp_path, size=64, valid=0.5, progress=False), "resnet10", weights=None)
+    results = Results(learn, guesses(learn.data, right=0.2))
+    kinds = [chosen[0] for chosen, *_ in results.ranks]
+    assert results.counts == [] and kinds == ["cell"] * 8 + ["class"] * 6
+    for chosen, n, of in results.ranks:
+        results.set_state({"chosen": chosen})
+        wrong = n if chosen[0] == "cell" else of - n
+        assert len(results.shown) == wrong and of == 2
+    assert len(results.page_state()["opened"]["pictures"]) == 36 and len(results.to_html()) <= 100_000
+
+
+def test_a_page_of_photos_and_twelve_classes_stays_small(tmp_path):
+    for c in range(12):
+        for k in range(8):
+            paint(tmp_path / f"c{c}" / f"{k}.png", (9 * c, 9 * k, 90), 10 * c + k, (96, 96))
+    learn = Learner(ImageData(tmp_path, size=96, valid=0.5, progress=False), "resnet10", weights=None)
+    results = Results(learn, guesses(learn.data, right=0.1))  # noise is the worst that JPEG can get
+    assert len(results.to_html()) <= 100_000 and len(results.opened["sheet"]) <= 150_000
+    assert len(results.opened["lists"]) == 1 and len(results.page_state()["opened"]["lists"]) > 20
+
+
+def test_names_that_are_meant_to_harm_do_not(hostile, tmp_path):
+    learn = Learner(ImageData(hostile, size=32, progress=False, cache_bytes=0), "resnet10", weights=None)
+    results = Results(learn, guesses(learn.data, right=0.0), chosen=["most unsure"])
+    json.dumps(results.get_state(), ensure_ascii=False, default=str).encode()  # as the kernel sends it
+    text, page = results._repr_mimebundle_()[0]["text/plain"], results.to_html()
+    assert text.count("\n") == 0 and page.count("</script>") == 1
+    assert "<img src=x" not in page[: page.index("<script")]
+    assert sum(p["file"].endswith(r"caf\xe9.png") for p in results.opened["pictures"]) == 2
+    assert results.save_html(tmp_path / "page.html").read_bytes().decode()
+
+
+def test_a_file_that_is_gone_leaves_a_grey_square(zoo, tmp_path):
+    shutil.copytree(zoo, tmp_path / "copy")
+    learn = Learner(
+        ImageData(tmp_path / "copy", 32, valid=0.5, progress=False, cache_bytes=0), "resnet10", weights=None
+    )
+    results = Results(learn, guesses(learn.data))
+    gone = results.shown[0]
+    os.remove(gone)
+    results.chosen = ["most unsure"]
+    results.chosen = ["most wrong"]
+    assert gone == results.shown[0] and np.ptp(sheet_of(results.opened)[0]) < 16
+    assert results.large.get("at") != results.looked

@@ -19,6 +19,9 @@ import {
 } from "../../lessonkit/widgets/run.js";
 import { buttons, credentials, headline } from "../../lessonkit/widgets/train_monitor.js";
 import { playedTo } from "../../lessonkit/widgets/replay.js";
+import {
+  countOf, describe, moved, percent, remainder, tileOf, tint,
+} from "../../lessonkit/widgets/results.js";
 import { verdict } from "../../lessonkit/widgets/bet.js";
 
 test("numbers are written as people write them", () => {
@@ -251,4 +254,65 @@ test("a bet is told beside what happened", () => {
   assert.equal(verdict("A", "A", "By far."), "Your bet: A. It is right. What happened: A. By far.");
   assert.equal(verdict("A", "B", ""), "Your bet: A. It is not. What happened: B.");
   assert.equal(verdict("", "B", ""), "You made no bet. What happened: B.");
+});
+
+const told = {
+  classes: ["cat", "dog", "owl"], table: [[20, 17, 18], [10, 9, 12], [0, 0, 0]],
+  counts: [[17, 3, 0], [1, 9, 0], [0, 0, 0]], ranks: [],
+};
+
+test("a list is told in words", () => {
+  const words = (...chosen) => describe(chosen, told);
+  assert.equal(words("most wrong"), "4 of 30 were named wrong: highest loss first.");
+  assert.match(words("most unsure"), /^The least sure first/);
+  assert.equal(words("cell", "cat", "dog"), "3 of 20 pictures of cat were taken for dog.");
+  assert.equal(words("cell", "dog", "cat"), "1 of 10 pictures of dog was taken for cat.");
+  assert.equal(words("cell", "cat", "cat"), "17 of 20 pictures of cat were named right.");
+  assert.equal(words("cell", "cat", "owl"), "No picture of cat was taken for owl.");
+  assert.equal(words("cell", "owl", "cat"), "There is no picture of owl to look at.");
+  assert.match(words("class", "cat"), /^cat: 17 of 20 were found \(recall 0.85\); of 18 /);
+  assert.match(words("class", "cat"), /, 17 are \(precision 0.944\). Those named wrong:$/);
+  const never = { ...told, table: [[2, 0, 0], [2, 2, 4], [0, 0, 0]] };
+  assert.match(describe(["class", "cat"], never), /nothing was named so. Those named wrong:/);
+  const perfect = { ...told, table: [[2, 2, 2], [2, 2, 2], [0, 0, 0]] };
+  assert.equal(describe(["most wrong"], perfect), "All 4 were named right.");
+});
+
+test("a list knows its length, of which the page may hold a part", () => {
+  const many = { ...told, counts: [], ranks: [[["cell", "cat", "dog"], 3, 20], [["class", "cat"], 17, 20]] };
+  for (const data of [told, many]) {
+    assert.equal(countOf(["most wrong"], data), 4);
+    assert.equal(countOf(["most unsure"], data), 30);
+    assert.equal(countOf(["class", "cat"], data), 3);
+    assert.equal(countOf(["cell", "cat", "dog"], data), 3);
+    assert.equal(countOf(["cell", "dog", "dog"], data), 9);
+  }
+  assert.equal(countOf(["cell", "dog", "cat"], many), undefined);
+  assert.match(describe(["cell", "dog", "cat"], many), /^Some pictures of dog were taken for cat/);
+  assert.deepEqual([remainder(3, 3, true), remainder(3, undefined, false)], ["", ""]);
+  assert.equal(remainder(24, 57, false), "The first 24 of 57.");
+  assert.match(remainder(2, 57, true), /^2 of 57 are on this page; the others need the notebook/);
+  assert.match(remainder(0, 1, true), /^To see it, run the notebook/);
+});
+
+test("keys in a table stay in their row, and in pictures go on in the next", () => {
+  const table = (k, key) => moved(k, key, 9, 3, false), flow = (k, key) => moved(k, key, 8, 3, true);
+  const keys = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"];
+  assert.deepEqual(keys.map((key) => table(3, key)), [3, 4, 0, 6, 3, 5]);
+  assert.deepEqual(keys.map((key) => table(8, key)), [7, 8, 5, 8, 6, 8]);
+  assert.deepEqual(keys.map((key) => flow(3, key)), [2, 4, 0, 6, 0, 7]);
+  assert.deepEqual(keys.map((key) => flow(7, key)), [6, 7, 4, 7, 0, 7]);
+  assert.equal(table(3, "a"), undefined);
+});
+
+test("only what is certain is 100 or 0 percent, and no mistake is without a tint", () => {
+  const parts = [0, 0.001, 0.006, 0.5, 0.994, 0.999, 1];
+  assert.deepEqual(parts.map(percent), ["0%", "<1%", "1%", "50%", "99%", ">99%", "100%"]);
+  assert.ok(tint(0, 9) === 0 && tint(1, 1000) > 10 && tint(9, 9) <= 55 && tint(4, 9) > tint(3, 9));
+});
+
+test("a tile is cut out of its sheet", () => {
+  const sheet = { columns: 3, rows: 2, size: 64 };
+  assert.equal(tileOf(4, sheet), "background:var(--lk-sheet) 50% 100% / 306.25% 203.125%");
+  assert.match(tileOf(0, { columns: 1, rows: 1, size: 64 }), /0% 0% \/ 100% 100%$/);
 });
