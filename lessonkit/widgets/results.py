@@ -20,10 +20,10 @@ from ..evaluate import Predictions, confusion_matrix
 from ..images.data import ImageData
 from ..images.decode import load_picture, resize_short
 from ..plot import ORANGE, new_axes, plot_confusion, plot_pictures
+from ..show import jpeg_url
 from ..train.learner import Learner
 from .base import Widget, read_esm, to_png
 from .follow import keep_comm_on_subshell
-from .preview import jpeg_url
 
 # %% ../../nbs/api/6_widgets/09_results.ipynb #ce9aa193
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
