@@ -918,6 +918,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'lessonkit/samples/write.py')},
             'lessonkit.show': { 'lessonkit.show._places': ('api/0_ground/show.html#_places', 'lessonkit/show.py'),
                                 'lessonkit.show._svg_path': ('api/0_ground/show.html#_svg_path', 'lessonkit/show.py'),
+                                'lessonkit.show._text': ('api/0_ground/show.html#_text', 'lessonkit/show.py'),
                                 'lessonkit.show.card_html': ('api/0_ground/show.html#card_html', 'lessonkit/show.py'),
                                 'lessonkit.show.jpeg_url': ('api/0_ground/show.html#jpeg_url', 'lessonkit/show.py'),
                                 'lessonkit.show.key_html': ('api/0_ground/show.html#key_html', 'lessonkit/show.py'),

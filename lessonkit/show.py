@@ -14,13 +14,18 @@ import re
 
 import numpy as np
 
-# %% ../nbs/api/0_ground/03_show.ipynb #4c21d281
+# %% ../nbs/api/0_ground/03_show.ipynb #cdeeb306
+def _text(value) -> str:
+    "Anything as text in HTML; bytes of a file's name that are no text, as escapes."
+    return html.escape(str(value).encode(errors="backslashreplace").decode())
+
+# %% ../nbs/api/0_ground/03_show.ipynb #a5bb4351
 def table_html(head: list[str], rows: list[list]) -> str:
     "A table; whatever a cell says, it is text. Numbers stand at the right, words at the left."
     words = [not rows or not re.match(r"[-\d.]|…", str(rows[0][k])) for k in range(len(head))]
     looks = [' style="text-align:left"' * left for left in words]
     cells = lambda tag, values: "".join(
-        f"<{tag}{look}>{html.escape(str(value))}</{tag}>" for look, value in zip(looks, values)
+        f"<{tag}{look}>{_text(value)}</{tag}>" for look, value in zip(looks, values)
     )
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table>"
@@ -75,14 +80,14 @@ def line_html(lines: list[tuple], label: str, log: bool = False, points=()) -> s
         for x, y in points
     ]
     size = f'width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
-    return f'<svg role="img" aria-label="{html.escape(label)}" {size}>{"".join(paths + marks)}</svg>'
+    return f'<svg role="img" aria-label="{_text(label)}" {size}>{"".join(paths + marks)}</svg>'
 
 # %% ../nbs/api/0_ground/03_show.ipynb #066cdafb
 def key_html(*names: str) -> str:
     "The names of the lines of a plot, each in its colour."
     square = "display:inline-block;width:.7em;height:.7em;border-radius:2px;margin:0 .4em 0 0"
     words = [
-        f'<span style="margin-right:1em"><i style="{square};background:{tone}"></i>{html.escape(name)}</span>'
+        f'<span style="margin-right:1em"><i style="{square};background:{tone}"></i>{_text(name)}</span>'
         for tone, name in zip(TONES, names)
     ]
     return f"<div>{''.join(words)}</div>"
@@ -106,5 +111,5 @@ def card_html(title: str, about: str, *parts: str) -> str:
     "A title, a sentence, and parts (HTML) beside each other."
     row = "display:flex;flex-wrap:wrap;gap:4px 28px;align-items:flex-start"
     boxes = "".join(f"<div>{part}</div>" for part in parts)
-    head = f"<div><b>{html.escape(title)}</b> {html.escape(about)}</div>"
+    head = f"<div><b>{_text(title)}</b> {_text(about)}</div>"
     return f'<div class="lk-card">{head}<div style="{row}">{boxes}</div></div>'

@@ -14,8 +14,13 @@ from conftest import paint
 from PIL import Image
 
 from lessonkit.images import decode
+from lessonkit.images.cache import list_cache
+from lessonkit.images.data import ImageData
 from lessonkit.images.decode import known_formats, load_picture
 from lessonkit.images.folders import check_folder
+from lessonkit.predict import load_model
+from lessonkit.train.learner import Learner
+from lessonkit.train.schedule import sgdr
 
 
 @pytest.fixture
@@ -59,10 +64,11 @@ def test_what_is_not_gone_into_is_named(photos, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["EPS", "DDS", "SPIDER", "PPM", "ICNS"])
 def test_formats_that_photos_do_not_come_in_are_not_opened(kind, tmp_path, monkeypatch):
-    path = tmp_path / "a.jpg"
-    Image.new("RGB" if kind != "SPIDER" else "F", (64, 64)).save(path, kind)
+    path, own = tmp_path / "a.jpg", tmp_path / f"a.{kind}"  # PIL would take .jpg for SPIDER's from then on
+    Image.new("RGB" if kind != "SPIDER" else "F", (64, 64)).save(own, kind)
+    own.rename(path)
     opened = []
-    monkeypatch.setattr("subprocess.Popen", lambda *a, **k: opened.append(a))
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *a, **k: opened.append(a))
     with pytest.raises(ValueError, match="not a picture that can be read .JPEG, "):
         load_picture(path)
     assert not opened
@@ -133,3 +139,26 @@ def test_what_a_scanner_or_a_script_calls_white_is_white(white, dtype, tmp_path)
     Image.fromarray(ramp).save(tmp_path / "a.tiff")
     picture = load_picture(tmp_path / "a.tiff")
     assert picture[0, 0, 0] == 0 and picture[-1, -1, 0] == 255 and abs(int(picture[32, 0, 0]) - 128) <= 1
+
+
+def test_names_that_are_no_utf8_are_kept_saved_and_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("LESSONKIT_CACHE", str(tmp_path / "cache"))
+    for name in (b"caf\xe9", b"th\xe9"):
+        for k in range(6):
+            folder = os.fsdecode(os.fsencode(tmp_path) + b"/ph\xf6tos/" + name)
+            os.makedirs(folder, exist_ok=True)
+            path = os.path.join(folder, os.fsdecode(b"\xff%d.png" % k))
+            Image.new("RGB", (40, 40), (40 * k, 90, 10)).save(path)
+            os.utime(path, (1e9, 1e9))  # a file that has just been written might change once more
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/ph\xf6tos")
+    data = ImageData(root, size=32, bs=4, progress=False)
+    data.pictures.flush(wait=True)
+    assert list_cache()[0].pictures == 12
+    with monkeypatch.context() as patch:
+        patch.setattr("lessonkit.images.cache.read_picture", lambda *a: 1 / 0)
+        again = ImageData(root, size=32, bs=4, progress=False)
+    assert again.classes == data.classes == ("caf\udce9", "th\udce9")
+    learn = Learner(data, "resnet10", weights=None)
+    learn.fit(sgdr(1, 1), 1e-3, progress=False)
+    assert load_model(learn.save(tmp_path / "run")).classes == data.classes
+    data._repr_html_().encode()

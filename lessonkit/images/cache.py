@@ -111,7 +111,7 @@ def _cache_root() -> Path:
 def _packs_folder(root: Path) -> Path:
     "Where the decoded pictures of the files below `root` are kept."
     where = root.resolve()
-    digest = hashlib.blake2b(str(where).encode(), digest_size=6).hexdigest()
+    digest = hashlib.blake2b(os.fsencode(where), digest_size=6).hexdigest()
     return _cache_root() / f"{where.name}-{digest}"
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #e0319ebc
