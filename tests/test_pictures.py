@@ -77,7 +77,7 @@ def test_what_is_kept_is_mapped_not_read(own, photos):
     found = cache.get(photos / "0.png", 32).pixels
     while found.base is not None and not isinstance(found, np.memmap):
         found = found.base
-    assert ".pixels" in Path("/proc/self/maps").read_text() or "mmap" in str(type(found)).lower()
+    assert b".pixels" in Path("/proc/self/maps").read_bytes() or "mmap" in str(type(found)).lower()
 
 
 @pytest.mark.parametrize("change", ["rewritten", "replaced"])
