@@ -20,7 +20,7 @@ from traitlets import TraitError
 
 from lessonkit.images.augment import PRESETS
 from lessonkit.images.data import ImageData
-from lessonkit.plot import _loss_limits, format_lr
+from lessonkit.plot import _loss_limits, format_lr, metric_limits
 from lessonkit.train.history import History
 from lessonkit.train.learner import Learner
 from lessonkit.train.loop import TrainingError
@@ -36,7 +36,7 @@ from lessonkit.widgets import (
     ScheduleExplorer,
     TrainMonitor,
 )
-from lessonkit.widgets.base import read_esm, read_static
+from lessonkit.widgets.base import page_html, pages_html, read_esm, read_static
 from lessonkit.widgets.replay import run_state
 
 ROOT = Path(__file__).parents[1]
@@ -139,6 +139,50 @@ def test_numbers_and_limits_are_pythons():
     ) and shown[:3] == ["0", "1", "0.001"]
     np.testing.assert_allclose(limits, [_loss_limits(c) for c in curves])
     np.testing.assert_allclose(spread, [spread_lrs(0.01, 4, f) for f in (1, 3, 10)])
+
+
+metric_values = st.lists(
+    st.one_of(st.floats(0, 1), st.floats(-50, 5000), st.just(math.nan)).map(lambda v: round(v, 4)), max_size=9
+)
+
+
+@needs_node
+def test_a_metrics_axis_is_pythons():
+    rng = np.random.default_rng(0)
+    spans = [(a, a + width) for a in (0, 0.5, 0.9, -3, 40) for width in (0.001, 0.05, 0.1, 0.4, 1, 60)]
+    cases = [rng.uniform(low, high, rng.integers(1, 9)).tolist() for low, high in spans for _ in range(5)]
+    cases += [[], [0.9825, 0.985], [0.0, 1.0], [1.0], [0.0], [math.nan], [0.5, math.nan, 0.9]]
+    sent = [[None if math.isnan(v) else v for v in values] for values in cases]
+    found = node("const m = await at('run.js'); return value.map((v) => m.metricLimits(v));", sent)
+    np.testing.assert_allclose(found, list(map(metric_limits, cases)), atol=1e-12)
+
+
+@given(metric_values)
+def test_a_metrics_axis_makes_no_cliff_of_one_picture(values):
+    low, high = metric_limits(values)
+    known = [v for v in values if math.isfinite(v)]
+    assert all(low <= v <= high for v in known)
+    assert high - low >= 0.1 * max(1, *map(abs, known), 1) - 1e-9  # 1 of 400 is a fortieth of it
+    if known and min(known) >= 0 and max(known) <= 1:
+        assert low >= -0.06 and high <= 1.06
+
+
+def test_the_axis_is_that_of_the_picture():
+    epochs = [dict(step=k, train_loss=1, valid_loss=1, accuracy=v) for k, v in ((1, 0.9825), (2, 0.985))]
+    history = History(sgdr(1, 2).with_steps(1), 32, [1.0, 1.0], [[1e-3]] * 2, epochs, [2])
+    from matplotlib.figure import Figure
+
+    assert history.plot(Figure().subplots(3))[1].get_ylim() == pytest.approx(metric_limits([0.9825, 0.985]))
+
+
+def test_several_widgets_of_one_page_share_what_they_can(learn, found):
+    history = learn.fit(sgdr(1, 1), lr=1e-3, progress=False)
+    pieces = [w.piece() for w in (LRPicker(found), Replay(history), LRPicker(found, lr=1e-4))]
+    places, shared = pages_html(pieces)
+    assert len(places) == len(set(places)) == 3 and all(p.count("<img") == 1 for p in places)
+    assert shared.count("<style>") == shared.count("</script>") == 1
+    assert shared.count("// LRPicker: ") == shared.count("// Replay: ") == 1 and '"lr":0.0001' in shared
+    assert len(shared) < 0.75 * sum(len(page_html(*piece)) - len(piece[2]) for piece in pieces)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -6,7 +6,6 @@
 __all__ = ['spread_out', 'jpeg_url', 'AugmentPreview']
 
 # %% ../../nbs/api/6_widgets/05_preview.ipynb #5b33c926
-import base64
 import io
 
 import numpy as np
@@ -18,7 +17,7 @@ from ..images.augment import PRESETS, Augment, draw_transforms
 from ..images.data import ImageData, source_short
 from ..images.render import render
 from ..plot import plot_pictures
-from .base import Widget, read_esm
+from .base import Widget, data_url, read_esm
 from .follow import keep_comm_on_subshell
 
 # %% ../../nbs/api/6_widgets/05_preview.ipynb #51c4445e
@@ -38,7 +37,7 @@ def jpeg_url(tiles: np.ndarray, quality: int) -> str:
         whole[r * step : r * step + size, c * step : c * step + size] = tiles[r, c]
     out = io.BytesIO()
     Image.fromarray(whole).save(out, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+    return data_url(out.getvalue(), "jpeg")
 
 # %% ../../nbs/api/6_widgets/05_preview.ipynb #f4ae1080
 def _key(preset: str, strength: float, size: int, seed: int) -> str:
