@@ -54,11 +54,11 @@ def check_known(name: str, value, known) -> None:
 # %% ../nbs/api/0_ground/00_basics.ipynb #f203a256
 def write_whole(path: str | os.PathLike, content: bytes | str | dict | list) -> Path:
     """Write `content` to `path`, whole or not at all (temporary file, fsync, rename). Dicts and lists become
-    JSON."""
+    JSON; what has no place in UTF-8, as in odd names of files, becomes an escape that JSON reads back."""
     path = Path(path)
     if isinstance(content, dict | list):
         content = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
