@@ -34,18 +34,25 @@ learn.unfreeze()""",
 NAMES = {1: "picker", 2: "explorer", 3: "panel", 4: "preview", 5: "monitor", 7: "replay", 8: "results"}
 
 
-# What the README shows of the report, in two columns: the finder, what is still wrong; the layer
-# lrs, the last size's curves.
-COLUMNS = """main { max-width: none; padding: 1.5rem 1.6rem; columns: 2; column-gap: 3.2rem; }
-section, figure { break-inside: avoid; } section { border: 0; padding: .6rem 0; } figure { margin: .5rem 0; }
-.scroll, .gone { display: none; } h1 { font-size: 1.45rem; }"""
+# What the README shows of the report, in two columns: the result and the worst mistakes; the first step's
+# curve, live, and what is taken for what.
+COLUMNS = """main { max-width: none; padding: 1.5rem 1.6rem; columns: 2; column-gap: 2.4rem; }
+section, .piece { break-inside: avoid; border: 0; padding: .4rem 0; } .gone, nav { display: none !important; }
+.mistakes { grid-template-columns: repeat(3, 1fr); } #step-1 { break-before: column; }"""
 ARRANGE = """() => {
-    const [find, head, thaw, lrs, all, wrong, ...rest] = document.querySelectorAll("section");
-    const hide = things => things.forEach(thing => thing.classList.add("gone"));
-    hide([head, thaw, ...rest, wrong.querySelector("h2"), wrong.querySelector("figure"),
-        all.querySelector("figure")]);
-    find.after(wrong);
-    lrs.style.breakBefore = "column";
+    const all = (those) => [...document.querySelectorAll(those)], first = all("#step-1")[0];
+    const piece = (...those) => {
+        const box = Object.assign(document.createElement("div"), { className: "piece" });
+        box.append(...those);
+        return box;
+    };
+    const titled = (start) => {
+        const title = all("h3").find((e) => e.textContent.startsWith(start)), text = title.nextElementSibling;
+        return piece(title, text, text.nextElementSibling);
+    };
+    first.before(titled("Where it is most wrong"));
+    first.after(titled("What is taken for what"));
+    for (const e of all("section:not(#step-1)")) e.classList.add("gone");
 }"""
 
 
@@ -57,16 +64,17 @@ def report(browser):
         main(["train", "--sample", "--out", folder])
         page = browser.new_page(viewport={"width": 1216, "height": 900})
         page.goto((Path(folder) / "report.html").as_uri())
+        page.wait_for_selector("#step-1 .lk-live")
         page.add_style_tag(content=COLUMNS)
         page.evaluate(ARRANGE)
         page.locator("main").screenshot(path=ROOT / "docs" / "sample-run.png")
-    keep_small(ROOT / "docs" / "sample-run.png", 200)
+    keep_small(ROOT / "docs" / "sample-run.png", 256)
 
 
 def keep_small(path: Path, colours: int) -> None:
-    "Save a picture with few colours: a third of the bytes."
-    picture = Image.open(path).convert("RGB")
-    picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+    "Save a picture with few colours: a third of the bytes. k-means keeps those that are rare, as of a mark."
+    few = Image.open(path).convert("RGB").quantize(colours, kmeans=3, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 def widgets(browser):

@@ -7,7 +7,10 @@ from .evaluate import (
     confusion_matrix,
     flatness,
     get_preds,
+    most_confused,
     most_wrong,
+    precision_recall,
+    wilson_interval,
 )
 from .images import DATASETS, PRESETS, Augment, DataError, ImageData, check_folder
 from .nets import build_model, freeze_to, layer_groups, unfreeze
@@ -55,14 +58,17 @@ __all__ = [
     "load_model",
     "lr_find",
     "make_opt",
+    "most_confused",
     "most_wrong",
     "no_trace",
     "one_cycle",
     "param_groups",
+    "precision_recall",
     "save_model",
     "sgdr",
     "spread_lrs",
     "sweep",
     "unfreeze",
+    "wilson_interval",
     "write_samples",
 ]

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import sys
 import time
 import webbrowser
@@ -180,7 +181,8 @@ def _write_results(five: FiveSteps, args) -> Path:
     save_model(args.out, learn.predictor(), **{learn.metric: five.score}, lessonkit=version("lessonkit"))
     write_whole(args.out / "history.json", five.to_dict())
     title = f"The built-in {args.sample} pictures in five steps" if args.sample else None
-    return write_report(five, args.out / "report.html", title)
+    command = shlex.join(["lessonkit", *args.argv])
+    return write_report(five, args.out / "report.html", title, command)
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #f792a0ff
 def train(args) -> int:
@@ -402,10 +404,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     "The `lessonkit` command; returns the exit code."
     with contextlib.suppress(AttributeError):
-        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # odd names of files
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser()
     args, extra = parser.parse_known_args(argv)
+    args.argv = argv
     if args.run is lab:
         _lab_words(args, argv[1:])
     elif extra:

@@ -5,7 +5,7 @@ all in one style. Nothing here knows how to train; every function reads plain at
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'SKY', 'GREY', 'COLORS', 'new_axes', 'format_lr', 'loss_limits', 'plot_lr_find',
-           'plot_schedule', 'plot_history', 'plot_layer_lrs', 'plot_pictures', 'plot_confusion']
+           'plot_schedule', 'metric_limits', 'plot_history', 'plot_layer_lrs', 'plot_pictures', 'plot_confusion']
 
 # %% ../nbs/api/0_ground/02_plot.ipynb #f841a768
 import math
@@ -121,6 +121,19 @@ def _plot_lrs(ax, lrs, names=()):
         ax.set(yscale="log", ylim=(min(tops) / 100, max(tops) * 2))  # the foot of a cosine is zero: cut it
         ax.legend(frameon=False, fontsize="small", ncols=len(groups))
 
+# %% ../nbs/api/0_ground/02_plot.ipynb #97d35e5c
+def metric_limits(values) -> tuple[float, float]:
+    """The limits of a metric's axis: its values and a quarter of their span around them, a tenth in all at
+    least, of 1 or of a larger value. (`metricLimits` in lessonkit/widgets/run.js is its twin.)"""
+    known = [v for v in values if math.isfinite(v)] or [0, 1]
+    low, high = min(known), max(known)
+    span = max(1.5 * (high - low), 0.1 * max(1, abs(low), abs(high)))
+    if low < 0 or high > 1:
+        return (low + high - span) / 2, (low + high + span) / 2
+    part = min(span, 1 / 0.9)
+    start = min(max((low + high - part) / 2, -0.05 * part), 1 + 0.05 * part - part)
+    return start, start + part
+
 # %% ../nbs/api/0_ground/02_plot.ipynb #15dc89a8
 def plot_history(history, axes=None):
     """Losses, metric and lrs over the updates of a run, cycle ends marked; returns the axes.
@@ -147,7 +160,7 @@ def plot_history(history, axes=None):
     middle.plot(steps, [e[metric] for e in history.epochs], "s-", color=ORANGE)
     _plot_lrs(bottom, history.lrs, getattr(history, "groups", ()))
     top.set(ylabel="loss", ylim=(0, None))
-    middle.set(ylabel=metric.replace("_", " "))
+    middle.set(ylabel=metric.replace("_", " "), ylim=metric_limits(e[metric] for e in history.epochs))
     bottom.set(ylabel="lr", xlabel="update")
     top.legend(frameon=False, fontsize="small")
     return axes

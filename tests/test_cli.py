@@ -1,8 +1,10 @@
 """The command line as a user meets it: the five steps on small pictures, predictions, mistakes."""
 
+import html
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -71,6 +73,45 @@ def test_predictions_agree_with_the_accuracy_that_was_printed(run):
     right = sum(r["label"] == ("blue", "red <1>")[i.label] for r, i in zip(rows, items)) / len(items)
     assert f"{right:.4f}" == done.stdout.split()[-1]
     assert all(set(r) == {"file", "label", "confidence", "probabilities"} for r in rows)
+
+
+def test_the_page_says_how_it_was_made_and_how_to_use_the_model(run):
+    folder, model, _ = run
+    said = [
+        html.unescape(code)
+        for code in re.findall("<code>(.*?)</code>", (model / "report.html").read_text(), re.S)
+    ]
+    made = next(shlex.split(line) for line in said if line.startswith("lessonkit train"))
+    assert made == ["lessonkit", "train", str(folder), *FROM_NOTHING, *FAST, "--out", str(model)]
+    use = next(shlex.split(line) for line in said if line.startswith("lessonkit predict"))
+    photos = sorted((folder / "red <1>").iterdir())[:2]
+    answer = lessonkit(*use[1:-1], *photos, "--json")
+    python = next(line for line in said if line.startswith("from lessonkit import"))
+    python = python.replace('["photo.jpg"]', repr([str(p) for p in photos]))
+    done = subprocess.run([sys.executable, "-c", python], capture_output=True, text=True)
+    rows = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert done.stdout == "".join(f"{r['file']} {r['label']} {r['confidence']}\n" for r in rows) != "", (
+        done.stderr
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a name has to be text")
+def test_names_that_are_no_text_are_names_all_the_same(tmp_path, capsys):
+    odd = os.fsdecode(b"gr\xfcn")
+    for k in range(8):
+        paint(tmp_path / "data" / odd / f"{k}.png", (20, 150, 20), k)
+        paint(tmp_path / "data" / "red" / os.fsdecode(b"caf\xe9 %d.png" % k), (150, 20, 20), 50 + k)
+    out = ["--out", str(tmp_path / "run"), "--cycle-len", "1"]
+    assert main(["train", str(tmp_path / "data"), *FROM_NOTHING, *FAST, *out]) == 0
+    assert json.loads((tmp_path / "run" / "model.json").read_text(encoding="utf-8"))["classes"] == [
+        odd,
+        "red",
+    ]
+    assert r"gr\udcfcn" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "data" / odd), "--json"]) == 0
+    files = [json.loads(line)["file"] for line in capsys.readouterr().out.splitlines()]
+    assert files == [str(tmp_path / "data" / odd / f"{k}.png") for k in range(8)]
 
 
 def test_predict_prints_a_table_and_names_what_it_cannot_use(run, capsys):

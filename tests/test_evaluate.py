@@ -1,16 +1,30 @@
-"""Several networks together, and the flatness of where one stands: against torch's own averaging and by
-hand."""
+"""What is right and wrong, class by class, and how sure that is; several networks together, and the flatness
+of where one stands: against published values, torch's own averaging and by hand."""
 
 import copy
+import math
+from collections import Counter
 
 import pytest
 import torch
 from conftest import shared
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from lessonkit.evaluate import Predictions, average_preds, average_weights, flatness, get_preds
+from lessonkit.evaluate import (
+    Predictions,
+    average_preds,
+    average_weights,
+    confusion_matrix,
+    flatness,
+    get_preds,
+    most_confused,
+    precision_recall,
+    wilson_interval,
+)
 from lessonkit.images.augment import Augment
 from lessonkit.images.data import ImageData
 from lessonkit.train.learner import Learner
@@ -184,3 +198,84 @@ def test_copies_that_cannot_be_made(colours, dl):
             learn.tta(**options)
     with pytest.raises(ValueError, match="loaders of your own"):
         Learner((dl, dl), small(0)).tta()
+
+
+# how sure an accuracy is
+
+
+@pytest.mark.parametrize(
+    "right, n, low, high",
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_interval_is_wilsons(right, n, low, high):
+    "As published by Newcombe, Statistics in Medicine 17 (1998), table I, method 3."
+    assert [round(end, 4) for end in wilson_interval(right, n)] == [low, high]
+    assert [round(1 - end, 4) for end in wilson_interval(n - right, n)] == [high, low]
+
+
+@given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_at_its_ends_the_count_is_1_96_standard_errors_away(case):
+    right, n = case
+    low, high = wilson_interval(right, n)
+    assert 0 <= low <= right / n <= high <= 1 and low < high
+    for end, true in ((low, right > 0), (high, right < n)):
+        if true:  # else the end is that of all accuracies
+            assert abs(right / n - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / n), rel=1e-5)
+
+
+def test_the_interval_is_statsmodels():
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    for right, n, confidence in ((3, 4, 0.95), (385, 400, 0.95), (385, 400, 0.8), (0, 7, 0.99)):
+        theirs = proportion.proportion_confint(right, n, 1 - confidence, "wilson")
+        assert wilson_interval(right, n, confidence) == pytest.approx(theirs, abs=1e-9)
+
+
+def test_a_count_that_cannot_be_has_no_interval():
+    for right, n, confidence in ((5, 4, 0.95), (-1, 4, 0.95), (0, 0, 0.95), (1.5, 4, 0.95), (1, 4, 1.0)):
+        with pytest.raises(ValueError, match=r"right=|n=|confidence="):
+            wilson_interval(right, n, confidence)
+
+
+# class by class
+
+pairs = st.integers(2, 6).flatmap(
+    lambda n: st.tuples(
+        st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2), min_size=1, max_size=60)
+    )
+)
+
+
+def matrix_of(n: int, said: list[tuple[int, int]]) -> torch.Tensor:
+    "The confusion matrix of (label, answer) pairs."
+    labels, answers = (torch.tensor(column) for column in zip(*said))
+    return confusion_matrix(Predictions(nn.functional.one_hot(answers, n).float(), labels), n)
+
+
+@given(pairs)
+def test_precision_and_recall_are_those_of_counting(case):
+    n, said = case
+    precision, recall = (values.tolist() for values in precision_recall(matrix_of(n, said)))
+    for k in range(n):
+        named, are = [p for p in said if p[1] == k], [p for p in said if p[0] == k]
+        for ours, group in ((precision[k], named), (recall[k], are)):
+            right = [p for p in group if p[0] == p[1]]
+            assert ours == pytest.approx(len(right) / len(group)) if group else math.isnan(ours)
+
+
+@given(pairs)
+def test_precision_and_recall_are_scikit_learns(case):
+    metrics = pytest.importorskip("sklearn.metrics")
+    n, said = case
+    theirs = metrics.precision_recall_fscore_support(*zip(*said), labels=range(n), zero_division=math.nan)
+    ours = precision_recall(matrix_of(n, said))
+    for mine, other in zip(ours, theirs):
+        assert mine.tolist() == pytest.approx(other.tolist(), nan_ok=True)
+
+
+@given(pairs, st.integers(1, 8))
+def test_the_pairs_most_confused_come_first(case, most):
+    n, said = case
+    wrong = Counter(p for p in said if p[0] != p[1])
+    found = most_confused(matrix_of(n, said), most)
+    assert [count for *_, count in found] == sorted(wrong.values(), reverse=True)[:most]
+    assert all(wrong[i, j] == count for i, j, count in found) and len(set(found)) == len(found)

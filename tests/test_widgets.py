@@ -27,7 +27,7 @@ from traitlets import TraitError
 from lessonkit.evaluate import Predictions
 from lessonkit.images.augment import PRESETS
 from lessonkit.images.data import ImageData
-from lessonkit.plot import format_lr, loss_limits
+from lessonkit.plot import format_lr, loss_limits, metric_limits
 from lessonkit.train.history import History
 from lessonkit.train.learner import Learner
 from lessonkit.train.loop import TrainingError
@@ -44,9 +44,9 @@ from lessonkit.widgets import (
     ScheduleExplorer,
     TrainMonitor,
 )
-from lessonkit.widgets.base import read_esm, read_static
+from lessonkit.widgets.base import page_html, pages_html, read_esm, read_static
 from lessonkit.widgets.replay import run_state
-from lessonkit.widgets.results import per_class, wilson_interval
+from lessonkit.widgets.results import _result_state
 
 ROOT = Path(__file__).parents[1]
 JS, STATIC = ROOT / "tests" / "js", ROOT / "lessonkit" / "widgets"
@@ -149,6 +149,50 @@ def test_numbers_and_limits_are_pythons():
     ) and shown[:3] == ["0", "1", "0.001"]
     np.testing.assert_allclose(limits, [loss_limits(c) for c in curves])
     np.testing.assert_allclose(spread, [spread_lrs(0.01, 4, f) for f in (1, 3, 10)])
+
+
+metric_values = st.lists(
+    st.one_of(st.floats(0, 1), st.floats(-50, 5000), st.just(math.nan)).map(lambda v: round(v, 4)), max_size=9
+)
+
+
+@needs_node
+def test_a_metrics_axis_is_pythons():
+    rng = np.random.default_rng(0)
+    spans = [(a, a + width) for a in (0, 0.5, 0.9, -3, 40) for width in (0.001, 0.05, 0.1, 0.4, 1, 60)]
+    cases = [rng.uniform(low, high, rng.integers(1, 9)).tolist() for low, high in spans for _ in range(5)]
+    cases += [[], [0.9825, 0.985], [0.0, 1.0], [1.0], [0.0], [math.nan], [0.5, math.nan, 0.9]]
+    sent = [[None if math.isnan(v) else v for v in values] for values in cases]
+    found = node("const m = await at('run.js'); return value.map((v) => m.metricLimits(v));", sent)
+    np.testing.assert_allclose(found, list(map(metric_limits, cases)), atol=1e-12)
+
+
+@given(metric_values)
+def test_a_metrics_axis_makes_no_cliff_of_one_picture(values):
+    low, high = metric_limits(values)
+    known = [v for v in values if math.isfinite(v)]
+    assert all(low <= v <= high for v in known)
+    assert high - low >= 0.1 * max(1, *map(abs, known), 1) - 1e-9  # 1 of 400 is a fortieth of it
+    if known and min(known) >= 0 and max(known) <= 1:
+        assert low >= -0.06 and high <= 1.06
+
+
+def test_the_axis_is_that_of_the_picture():
+    epochs = [dict(step=k, train_loss=1, valid_loss=1, accuracy=v) for k, v in ((1, 0.9825), (2, 0.985))]
+    history = History(sgdr(1, 2).with_steps(1), 32, [1.0, 1.0], [[1e-3]] * 2, epochs, [2])
+    from matplotlib.figure import Figure
+
+    assert history.plot(Figure().subplots(3))[1].get_ylim() == pytest.approx(metric_limits([0.9825, 0.985]))
+
+
+def test_several_widgets_of_one_page_share_what_they_can(learn, found):
+    history = learn.fit(sgdr(1, 1), lr=1e-3, progress=False)
+    pieces = [w.piece() for w in (LRPicker(found), Replay(history), LRPicker(found, lr=1e-4))]
+    places, shared = pages_html(pieces)
+    assert len(places) == len(set(places)) == 3 and all(p.count("<img") == 1 for p in places)
+    assert shared.count("<style>") == shared.count("</script>") == 1
+    assert shared.count("// LRPicker: ") == shared.count("// Replay: ") == 1 and '"lr":0.0001' in shared
+    assert len(shared) < 0.75 * sum(len(page_html(*piece)) - len(piece[2]) for piece in pieces)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -661,29 +705,11 @@ def sheet_of(opened: dict) -> list[np.ndarray]:
     return [whole[r * (size + 2) :, c * (size + 2) :][:size, :size] for r, c in places]
 
 
-def test_wilsons_interval_is_the_published_one():
-    known = {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0, 0.1611)}  # Newcombe, 1998
-    for (correct, n), ends in (known | {(1, 29): (0.0061, 0.1718)}).items():
-        assert wilson_interval(correct, n) == pytest.approx(ends, abs=6e-5)
-    for correct, n in ((0, 7), (385, 400), (7, 7)):
-        for end in wilson_interval(correct, n):  # where the normal test of that accuracy just fails
-            assert abs(correct / n - end) == pytest.approx(
-                1.959964 * math.sqrt(end * (1 - end) / n), abs=1e-6
-            )
-    for bad in ((1, 0), (5, 4), (-1, 4)):
-        with pytest.raises(ValueError, match="number"):
-            wilson_interval(*bad)
-
-
 def test_classes_are_counted_as_by_hand():
     labels, said = [0, 0, 0, 1, 1, 3], [0, 1, 0, 1, 1, 0]
-    preds = Predictions(torch.eye(4)[said], torch.tensor(labels))
-    assert per_class(preds, 4) == [
-        {"n": 3, "right": 2, "said": 3, "recall": 2 / 3, "precision": 2 / 3},
-        {"n": 2, "right": 2, "said": 3, "recall": 1, "precision": 2 / 3},
-        {"n": 0, "right": 0, "said": 0, "recall": None, "precision": None},
-        {"n": 1, "right": 0, "said": 0, "recall": 0, "precision": None},
-    ]
+    state = _result_state(Predictions(torch.eye(4)[said], torch.tensor(labels)), list("abcd"))
+    assert state["table"] == [[3, 2, 3], [2, 2, 3], [0, 0, 0], [1, 0, 0]]  # pictures, right, named so
+    assert state["summary"].startswith("accuracy 0.667 of 6: between 0.30 and 0.90 ")
 
 
 def lists_by_hand(preds) -> dict[tuple, list[int]]:

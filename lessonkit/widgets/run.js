@@ -72,12 +72,19 @@ export function lossTop(losses, epochs) {
   return Math.max(...ends.filter(Number.isFinite), most) * 1.08 || 1;
 }
 
-/** The limits of a metric's axis: its values and a quarter of their span around them. */
+/**
+ * The limits of a metric's axis: its values and a quarter of their span around them. It spans a tenth at
+ * least (of 1, or of a larger value), so that one picture of hundreds is no cliff; a share stays about 0 to
+ * 1. The twin of lessonkit.plot.metric_limits.
+ */
 export function metricLimits(values) {
   const known = values.filter(Number.isFinite);
   const [low, high] = known.length ? [Math.min(...known), Math.max(...known)] : [0, 1];
-  const room = Math.max(0.02, (high - low) * 0.25);
-  return [low - room, high + room];
+  const span = Math.max(1.5 * (high - low), 0.1 * Math.max(1, Math.abs(low), Math.abs(high)));
+  if (low < 0 || high > 1) return [(low + high - span) / 2, (low + high + span) / 2];
+  const part = Math.min(span, 1 / 0.9), room = 0.05 * part;
+  const from = clamp((low + high - part) / 2, -room, 1 + room - part);
+  return [from, from + part];
 }
 
 /** The limits of the lr axis: from 0 for one group; for several, whose axis is logarithmic, two decades. */

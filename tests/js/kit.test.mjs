@@ -215,7 +215,9 @@ test("wild first losses leave the axis alone", () => {
 
 test("the limits of the other axes", () => {
   assert.deepEqual(metricLimits([0.5, NaN, 0.9]).map((v) => v.toFixed(2)), ["0.40", "1.00"]);
-  assert.deepEqual(metricLimits([]), [-0.25, 1.25]);
+  assert.deepEqual(metricLimits([]).map((v) => v.toFixed(2)), ["-0.06", "1.06"]);
+  const [from, to] = metricLimits([0.9825, 0.985]);           // one picture of 400: a fortieth of the axis
+  assert.ok(to - from > 0.0999 && to <= 1.005001);
   assert.deepEqual(lrLimits([[1, 2]], [[1, 4]]), [0, 4.2]);
   assert.deepEqual(lrLimits([[0, 0], [1, 2], [10, 20]], []), [0.02, 40]);
 });
