@@ -18,6 +18,7 @@ from conftest import paint
 from torchvision import models
 
 from lessonkit.cli import _fill_in, build_parser, main
+from lessonkit.images.decode import known_formats
 from lessonkit.samples.write import write_samples
 
 COMMAND = str(Path(sys.executable).with_name("lessonkit"))
@@ -183,7 +184,7 @@ def test_check_reports_and_its_exit_code_tells(run, tmp_path, capsys):
     assert main(["check", str(folder), "--json"]) == 1  # one file cannot be used
     report = json.loads(capsys.readouterr().out)
     assert report["pictures"] == 40 and report["problems"] == [
-        {"file": "blue/bad.jpg", "reason": "not a picture that can be read"}
+        {"file": "blue/bad.jpg", "reason": f"not a picture that can be read ({', '.join(known_formats())})"}
     ]
     clean = shutil.copytree(folder, tmp_path / "clean")
     (clean / "blue" / "bad.jpg").unlink()

@@ -191,7 +191,8 @@ def test_several_widgets_of_one_page_share_what_they_can(learn, found):
     places, shared = pages_html(pieces)
     assert len(places) == len(set(places)) == 3 and all(p.count("<img") == 1 for p in places)
     assert shared.count("<style>") == shared.count("</script>") == 1
-    assert shared.count("// LRPicker: ") == shared.count("// Replay: ") == 1 and '"lr":0.0001' in shared
+    assert shared.count("function sweepPlot(") == shared.count("function player(") == 1
+    assert '"lr":0.0001' in shared
     assert len(shared) < 0.75 * sum(len(page_html(*piece)) - len(piece[2]) for piece in pieces)
 
 

@@ -231,17 +231,17 @@ export const tableBox = () =>
 
 /** All evaluations as a table, in a box that shows the last ones. */
 export function drawTable(box, run) {
-  const table = h("table"), best = bestOf(run);
+  const rows = JSON.stringify(run.epochs);
+  if (box.dataset.rows === rows) return;
+  box.dataset.rows = rows;
+  const best = bestOf(run), own = run.metric ? [run.metric] : [];
+  const names = ["epoch", "train loss", "valid loss", ...own];
   const values = ({ epoch, train_loss, valid_loss, ...e }) =>
-    [epoch, train_loss, valid_loss, ...(run.metric ? [e[run.metric]] : [])];
-  const names = ["epoch", "train loss", "valid loss", ...(run.metric ? [run.metric] : [])];
-  table.replaceChildren(
+    [epoch, train_loss, valid_loss, ...own.map((name) => e[name])];
+  box.replaceChildren(h("table", null,
     h("tr", null, ...names.map((text) => h("th", { scope: "col", text }))),
     ...run.epochs.map((e) => h("tr", { class: e === best ? "lk-best" : null },
-      ...values(e).map((v) => h("td", { text: formatNumber(v) })))));
-  if (box.dataset.rows === String(run.epochs.length)) return;
-  box.dataset.rows = run.epochs.length;
-  box.replaceChildren(table);
+      ...values(e).map((v) => h("td", { text: formatNumber(v) }))))));
   box.scrollTop = box.scrollHeight;
 }
 
