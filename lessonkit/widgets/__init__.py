@@ -9,5 +9,6 @@ from .replay import Replay
 from .results import Results
 
 __all__ = [
-    "AugmentPreview", "Bet", "LRPicker", "LayerGroups", "Replay", "Results", "ScheduleExplorer", "TrainMonitor",
+    "AugmentPreview", "Bet", "LRPicker", "LayerGroups", "Replay", "Results", "ScheduleExplorer",
+    "TrainMonitor",
 ]
