@@ -462,6 +462,27 @@ def shows_the_page(lab, browser, chosen: str):
     again.close()
 
 
+def test_a_notebook_without_any_kernel_shows_the_page(lab, browser, start):
+    nb = lab.open(browser, [start + "\n" + FOUND, "LRPicker(found)"], "alone.ipynb")
+    nb.run(0), nb.run(1)
+    saved(lab, nb, "alone.ipynb")
+    nb.close()
+    page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+    refuse = lambda route: route.abort() if route.request.method == "POST" else route.continue_()
+    page.route("**/api/sessions*", refuse)  # no kernel can be started
+    page.goto(f"{lab.url}/lab/tree/alone.ipynb?reset")
+    slider = page.get_by_role("slider", name="learning rate")
+    slider.wait_for(timeout=90_000)
+    for button in page.locator(".jp-Dialog button.jp-mod-accept").all():
+        button.click()
+    before = slider.get_attribute("aria-valuetext")
+    slider.fill("3")
+    assert slider.get_attribute("aria-valuetext") != before
+    assert page.evaluate(f"() => !({NOTEBOOK})().sessionContext.session?.kernel")
+    assert "Loading widget" not in page.locator(".jp-Notebook").inner_text()
+    page.context.close()
+
+
 def test_a_notebook_that_is_not_trusted_shows_the_picture(lab, browser, start):
     nb = lab.open(browser, [start + "\n" + FOUND, "LRPicker(found)"], "foreign.ipynb")
     nb.run(0), nb.run(1)
