@@ -16,7 +16,7 @@ from lessonkit.basics import cache_folder
 from lessonkit.device import autocast
 from lessonkit.evaluate import evaluate, get_preds
 from lessonkit.train.loop import train_events, trial
-from lessonkit.train.update import MAX_SKIPPED, Updater, endless, loss_with, set_lrs, updates
+from lessonkit.train.update import MAX_SKIPPED, Passes, Updater, loss_with, set_lrs, updates
 
 
 def net():
@@ -43,19 +43,20 @@ def same(a, b):
 def test_the_stream_is_what_a_plain_loop_does(lrs, accumulate, kind):
     ours, plain = net(), net()
     made = [kind(m.parameters()) for m in (ours, plain)]
-    updater = Updater(ours, made[0], endless(batches()), loss_with(F.cross_entropy), accumulate=accumulate)
-    losses, stream = [], endless(batches())
+    updater = Updater(ours, made[0], Passes(batches()), loss_with(F.cross_entropy), accumulate=accumulate)
+    losses, left = [], []
     for lr in lrs:
+        left = left or batches()
+        now, left = left[:accumulate], left[accumulate:]  # no update mixes two passes
         made[1].param_groups[0]["lr"] = lr
         made[1].zero_grad()
         parts = []
-        for _ in range(accumulate):
-            xb, yb = next(stream)
+        for xb, yb in now:
             loss = F.cross_entropy(plain(xb), yb)
-            (loss / accumulate).backward()
+            (loss / len(now)).backward()
             parts.append(loss.item())
         made[1].step()
-        losses.append(sum(parts) / accumulate)
+        losses.append(sum(parts) / len(now))
     assert [loss.item() for loss in updates(updater, [[lr] for lr in lrs])] == pytest.approx(losses, rel=1e-6)
     assert same(ours, plain)
 
@@ -128,7 +129,7 @@ def test_a_scaler_that_skips_for_ever_ends_in_an_infinite_loss():
     model = net()
     opt, scaler = torch.optim.SGD(model.parameters(), 0.1), Skipping(900)
     before = copy.deepcopy(dict(model.named_parameters()))
-    updater = Updater(model, opt, endless(batches()), loss_with(F.cross_entropy), scaler=scaler)
+    updater = Updater(model, opt, Passes(batches()), loss_with(F.cross_entropy), scaler=scaler)
     assert updater.update() == math.inf and scaler.left == 900 - MAX_SKIPPED
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
 
@@ -137,7 +138,7 @@ def test_a_sweep_reads_the_same_stream():
     model, dl = net(), batches()
     opt = torch.optim.SGD(model.parameters(), 1.0)
     found = lr_find(model, dl, F.cross_entropy, opt, n_steps=20, lr_max=0.1)
-    updater = Updater(model, opt, endless(dl), loss_with(F.cross_entropy))
+    updater = Updater(model, opt, Passes(dl), loss_with(F.cross_entropy))
     assert found.losses == tuple(loss.item() for loss in updates(updater, [[lr] for lr in found.lrs]))
 
 
@@ -152,11 +153,11 @@ def test_what_cannot_be_trained_is_said():
     model = net().requires_grad_(False)
     opt = torch.optim.SGD(net().parameters(), 0.1)
     with pytest.raises(ValueError, match="no gradient"):
-        Updater(model, opt, endless(batches()), loss_with(F.cross_entropy)).update()
+        Updater(model, opt, Passes(batches()), loss_with(F.cross_entropy)).update()
     with pytest.raises(ValueError, match="fp32, bf16, fp16"):
         autocast("cpu", "int8")
     with pytest.raises(ValueError, match="no batches"):
-        next(endless([]))
+        next(Passes([]))
 
 
 def test_one_cache_folder_that_knows_the_home(monkeypatch, tmp_path):

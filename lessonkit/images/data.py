@@ -170,7 +170,7 @@ class Batches:
         self.data, self.items, self.shuffle, self.augment = data, items, shuffle, get_preset(augment)
         self.mean, self.std, self.epoch, self.device = tuple(mean), tuple(std), 0, torch.device(device)
         self.labels = torch.tensor([i.label for i in items])
-        self._maker = None
+        self._skip, self._maker = 0, None
 
     def __len__(self):
         n, bs = len(self.items), self.data.bs
@@ -197,15 +197,22 @@ def fixed(self: Batches) -> bool:
 def next_epoch(self: Batches) -> list[BatchSpec]:
     "The batches of the next epoch, to be made; counts it as begun."
     n, bs, size = len(self.items), self.data.bs, self.data.size
+    first, self._skip = self._skip, 0
     if not (self.shuffle or self.augment.random):
-        return [BatchSpec(np.arange(k, min(n, k + bs)), None, size) for k in range(0, n, bs)]
+        return [BatchSpec(np.arange(k, min(n, k + bs)), None, size) for k in range(0, n, bs)][first:]
     order = np.arange(n)
     if self.shuffle:
         order = np.random.default_rng([self.data.seed, self.epoch, 0]).permutation(n)
     epoch = 0 if self.data.fixed else self.epoch
     drawn = draw_transforms(n, self.augment, np.random.default_rng([self.data.seed, epoch, 1]))
     self.epoch += 1
-    return [BatchSpec(order[a:b], drawn[order[a:b]], size) for a, b in batch_bounds(n, bs)]
+    return [BatchSpec(order[a:b], drawn[order[a:b]], size) for a, b in batch_bounds(n, bs)[first:]]
+
+# %% ../../nbs/api/2_images/06_data.ipynb #2f794bfe
+@patch
+def skip(self: Batches, n: int) -> None:
+    "Leave out the first `n` batches of the next epoch: a run that is gone on with has seen them."
+    self._skip = n
 
 # %% ../../nbs/api/2_images/06_data.ipynb #142b9da7
 @patch

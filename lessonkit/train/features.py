@@ -102,3 +102,9 @@ def state_dict(self: FeatureBatches) -> dict:
 def load_state_dict(self: FeatureBatches, state: dict) -> None:
     "As for the batches."
     self.batches.load_state_dict(state)
+
+# %% ../../nbs/api/5_train/14_features.ipynb #e89b70d4
+@patch
+def skip(self: FeatureBatches, n: int) -> None:
+    "As for the batches."
+    self.batches.skip(n)

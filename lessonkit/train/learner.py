@@ -11,6 +11,7 @@ import math
 import os
 import threading
 import warnings
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -40,7 +41,7 @@ from .loop import trial as try_updates
 from .optim import make_opt as new_opt
 from .optim import param_groups
 from .rng import RandomStream
-from .run import Run, memory_advice, out_of_memory
+from .run import SAVE_EVERY, Run, memory_advice, out_of_memory
 from .schedule import Schedule
 from .state import copy_state
 from .stop import OverfitWatch, StopRequest
@@ -258,7 +259,7 @@ def trial(self: Learner, lr: float | list[float], n_steps: int = 30):
 @patch
 def run(
     self: Learner, schedule: Schedule, lr: float | list[float] | None = None, *,
-    accumulate: int = 1, checkpoint=None, resume: bool = False,
+    accumulate: int = 1, checkpoint=None, checkpoint_every: float = SAVE_EVERY, resume: bool = False,
 ):  # fmt: skip
     """The stream of events of a run (see `Run`); closing it stops the run, and the learner stays
     usable. The arguments are those of `fit`."""
@@ -273,7 +274,8 @@ def run(
         )
     n_steps = math.ceil(len(self.train_dl) / check_number("accumulate", accumulate, 1, whole=True))
     lr = schedule.lr_max if lr is None else lr
-    run = Run(self, schedule.with_steps(n_steps), lr, accumulate, checkpoint)
+    every = check_number("checkpoint_every", checkpoint_every, 0)
+    run = Run(self, schedule.with_steps(n_steps), lr, accumulate, checkpoint, every)
     if resume:
         run.resume()
     self.history = run.history
@@ -336,20 +338,25 @@ class _Progress:
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #f9a706ed
 @patch
-def _cycle_ended(self: Learner, event: CycleDone, watch: OverfitWatch, snapshots: bool) -> bool:
-    "Keep a snapshot, if that is asked for; whether a run that is not over yet has begun to overfit."
-    if snapshots:
-        self.snapshots.append(copy_state(self.model))
-    last = self.history.last
-    overfits = watch.cycle_ended(last["train_loss"], last["valid_loss"])
-    return overfits and event.step < event.schedule.n_steps
+def _until(self: Learner, events, watch: OverfitWatch, until_overfit: bool, snapshots: bool):
+    "The events of a run, up to where it overfits, if that is to end it; snapshots are kept on the way."
+    for event in chain([None], events):  # a run that is gone on with may have been at its end
+        if event is not None:
+            if isinstance(event, CycleDone):
+                if snapshots:
+                    self.snapshots.append(copy_state(self.model))
+                watch.cycle_ended(self.history.last["train_loss"], self.history.last["valid_loss"])
+            yield event
+        if until_overfit and watch.overfits and len(self.history.lrs) < self.history.schedule.n_steps:
+            self.history.end("overfit", watch.why)
+            return
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #eeb08311
 @patch
 def fit(
     self: Learner, schedule: Schedule, lr: float | list[float] | None = None, *,
     until_overfit: bool = False, patience: int = 2, snapshots: bool = False, accumulate: int = 1,
-    checkpoint=None, resume: bool = False, progress=True,
+    checkpoint=None, checkpoint_every: float = SAVE_EVERY, resume: bool = False, progress=True,
 ) -> History:  # fmt: skip
     """Train along `schedule` and return the record of the run.
 
@@ -357,22 +364,20 @@ def fit(
     until_overfit: stop when the validation loss has risen for `patience` cycles while the training loss
     fell, and take back the best weights; snapshots: keep the weights at each cycle's end in
     `learn.snapshots`; accumulate: batches an update, for larger ones than memory holds; checkpoint: a
-    file to be written after each epoch; resume: go on from it; progress: a bar and a line an epoch, or
-    a function of the part done (0 to 1) that says what stands beside the bar. An interrupt stops it
-    after the update in flight. TrainingError, with the last good weights back in place: a loss that is
-    not finite, or out of memory.
+    file to be written after each epoch, every `checkpoint_every` seconds and when the run is stopped (the one
+    before stays, as NAME.before); resume: go on from it, as if nothing had been; progress: a bar and a
+    line an epoch, or a function of the part done (0 to 1) that says what stands beside the bar. An interrupt
+    stops it after the update in flight. TrainingError, with the last good weights back in place: a loss that
+    is not finite, or out of memory.
     """
     self.snapshots, watchers = [], [_Progress(progress), *self.watchers]
     with self.lock, StopRequest() as stop:
-        events = self.run(schedule, lr, accumulate=accumulate, checkpoint=checkpoint, resume=resume)
+        kept = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume}
+        events = self.run(schedule, lr, accumulate=accumulate, **kept)
         watch = OverfitWatch(patience, self.history.cycles)
         try:
-            for event in events:
+            for event in self._until(events, watch, until_overfit, snapshots):
                 _tell(watchers, "event", event, self.history, stop)
-                overfits = isinstance(event, CycleDone) and self._cycle_ended(event, watch, snapshots)
-                if until_overfit and overfits:
-                    self.history.end("overfit", watch.why)
-                    stop.ask()
                 if stop.asked:
                     break
         finally:

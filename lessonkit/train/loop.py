@@ -116,12 +116,13 @@ def _epoch(updater: Updater, schedule: Schedule, steps: range):
     return losses
 
 # %% ../../nbs/api/5_train/06_loop.ipynb #5941ec29
-def _run(updater: Updater, schedule: Schedule, validate: Callable, step: int):
-    "The events of a run from `step` on; validate: a function without arguments, the loss and the metrics."
+def _run(updater: Updater, schedule: Schedule, validate: Callable, step: int, losses: list):
+    """The events of a run from `step` on, `losses` those since the evaluation before; validate: a function
+    without arguments, the loss and the metrics."""
     while step < schedule.n_steps:
         steps, began = range(step, _next_stop(schedule, step)), time.perf_counter()
-        losses = yield from _epoch(updater, schedule, steps)
-        step, train_loss = steps.stop, torch.stack(losses).mean().item()
+        losses = [*losses, *(yield from _epoch(updater, schedule, steps))]
+        step, train_loss, losses = steps.stop, torch.stack(losses).mean().item(), []
         valid_loss, values = validate()
         epoch, seconds = step / schedule.steps_per_epoch, time.perf_counter() - began
         yield EpochDone(step, epoch, train_loss, valid_loss, values, seconds)
@@ -135,21 +136,23 @@ def _run(updater: Updater, schedule: Schedule, validate: Callable, step: int):
 def train_events(
     model, train_dl, valid_dl, opt, schedule: Schedule, loss_fn=F.cross_entropy, *,
     metrics=None, device="cpu", precision: str = "fp32", eval_precision: str | None = None,
-    scaler=None, accumulate: int = 1, start: int = 0,
+    scaler=None, accumulate: int = 1, start: int = 0, losses=(),
 ):  # fmt: skip
     """Train `model` along `schedule` and yield `StepDone`, `EpochDone` and `CycleDone` as they happen.
 
     schedule: with its steps_per_epoch set; accumulate: batches an update, what is left in the last one of a
-    pass; start: updates already made, at the end of an epoch (the optimizer then has its initial lrs and
-    state); eval_precision: of evaluations, None for that of the training. An evaluation comes at the end of
-    each epoch, each cycle and the run. TrainingError when the loss is not finite.
+    pass; start: updates already made (the optimizer then has its initial lrs and state, and train_dl is the
+    `Passes` that they left); losses: of those since the last evaluation; eval_precision: of evaluations, None
+    for that of the training. An evaluation comes at the end of each epoch, each cycle and the run.
+    TrainingError when the loss is not finite.
     """
     for group in opt.param_groups:
         group.setdefault("initial_lr", float(group["lr"]))
     device, loss = torch.device(device), loss_with(loss_fn)
     validate = partial(evaluate, model, valid_dl, loss_fn, metrics, device, eval_precision or precision)
     with updater_for(model, train_dl, opt, loss, device, accumulate, precision, scaler) as updater:
-        yield from _run(updater, schedule, validate, start)
+        before = [torch.as_tensor(loss, dtype=torch.float32, device=device) for loss in losses]
+        yield from _run(updater, schedule, validate, start, before)
 
 # %% ../../nbs/api/5_train/06_loop.ipynb #cd7bf16f
 def trial(

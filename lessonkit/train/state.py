@@ -77,10 +77,10 @@ def about(run) -> dict:
 
 # %% ../../nbs/api/5_train/12_state.ipynb #0f89bd7d
 def state_of(run) -> dict:
-    "All that is needed to go on from here, at the end of an epoch: plain values and tensors."
+    "All that is needed to go on from here: plain values and tensors."
     learn = run.learn
     with learn.random:
-        generators = rng_state()
+        generators, passes = rng_state(), run.passes.state_dict()
     return {
         "about": about(run),
         "step": run.step,
@@ -90,7 +90,7 @@ def state_of(run) -> dict:
         "scaler": run.scaler.state_dict() if run.scaler else {},
         "rng": generators,
         "history": run.history.to_dict(),
-        "train_dl": learn.train_dl.state_dict() if hasattr(learn.train_dl, "state_dict") else {},
+        "passes": passes,
         "best": {} if learn.best is None else {**asdict(learn.best), "state": learn.best.state},
     }
 
@@ -122,20 +122,26 @@ def _load_opt(run, state: dict) -> None:
                 kept[k] = torch.empty_like(p, dtype=v.dtype).copy_(v)
 
 # %% ../../nbs/api/5_train/12_state.ipynb #cbf2a150
+_PARTS = {"about", "step", "size", "model", "opt", "scaler", "rng", "history", "passes", "best"}
+
+
 def load_state(run, state: dict) -> None:
     "Go on where `state_of` was called. ValueError, and no change, if that was another run."
+    if missing := _PARTS - set(state):
+        raise ValueError(
+            f"{run.checkpoint} is no checkpoint of a run: {', '.join(sorted(missing))} are missing"
+        )
     learn, was = run.learn, History.from_dict(state["history"])
     _must_match(run, was.schedule, state.get("about", {}))
     learn.model.load_state_dict({k: v.to(learn.device) for k, v in state["model"].items()})
     _load_opt(run, state["opt"])
     if run.scaler:
         run.scaler.load_state_dict(state["scaler"])
-    if state["train_dl"]:
-        learn.train_dl.load_state_dict(state["train_dl"])
     if state["size"] is not None:
         learn.data.size = state["size"]
     if state["best"]:
         learn.best = Best(**state["best"] | {"score": tuple(state["best"]["score"])})
     with learn.random:
+        run.passes.load_state_dict(state["passes"])
         set_rng_state(state["rng"])
     run.history, run.step = was, state["step"]

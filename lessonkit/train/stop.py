@@ -56,6 +56,11 @@ class OverfitWatch:
             self.best, self.bad = (train_loss, valid_loss), 0
         else:
             self.bad = self.bad + 1 if train_loss < self.best[0] else 0
+        return self.overfits
+
+    @property
+    def overfits(self) -> bool:
+        "Whether it is time to stop, after the cycles so far."
         return self.bad >= self.patience
 
     @property
