@@ -12,7 +12,9 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 import webbrowser
 from collections.abc import Callable
@@ -31,7 +33,7 @@ from .lab.copy import copy_lessons, open_lab
 from .nets.bodies import DEFAULT_ARCH
 from .plot import format_lr
 from .predict import load_model, save_model
-from .recipe import FiveSteps, five_steps, lr_factor
+from .recipe import FiveSteps, five_steps, lr_factor, remove_checkpoint
 from .report import NEXT_ARCHS, next_archs, write_report
 from .train.learner import Learner
 from .train.loop import TrainingError
@@ -165,6 +167,11 @@ _TRAIN_OPTIONS = {
     "--cycle-len": dict(type=int, default=2, help="epochs of one of its cycles (default: 2)"),
     "--head-epochs": dict(type=int, default=3, help="epochs of the head alone (default: 3)"),
     "--out": dict(default="run", type=Path, help="the folder for the results (default: run)"),
+    "--resume": dict(
+        action="store_true",
+        help="go on with a run that was stopped or killed, from OUT/checkpoint, with the same options; "
+        "without one there begin a new run",
+    ),
 }
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #c5f20522
@@ -192,15 +199,17 @@ def train(args) -> int:
     _make_folder(args.out)
     keep_freed_memory()
     data = _data(args)
-    names = ("similarity", "head_epochs", "epochs", "cycle_len", "seed", "precision", "device")
-    options = {name: getattr(args, name) for name in names}
+    names = ("similarity", "head_epochs", "epochs", "cycle_len", "seed", "precision", "device", "resume")
+    options = {name: getattr(args, name) for name in names} | {"checkpoint": args.out / "checkpoint"}
     five = five_steps(data, args.arch, args.weights, sizes=args.size, **options)
     report = _write_results(five, args)
     print(f"model: {args.out / 'model.safetensors'}\nreport: {report}")
     if archs := next_archs(five.learner):
         print(f"next to try, larger networks: {', then '.join(f'--arch {a}' for a in archs)}")
     print(f"{five.learner.metric} {five.score:.4f}")
-    if five.ended and five.ended != "interrupted":
+    if not five.ended:
+        remove_checkpoint(options["checkpoint"])
+    elif five.ended != "interrupted":
         print(f"lessonkit: {five.ended}", file=sys.stderr)
     return {"": 0, "interrupted": 130}.get(five.ended, 1)
 
@@ -350,7 +359,7 @@ FOLDER has one folder of pictures for each class, or two folders, train and vali
 the name of a public data set, fetched once where there is a network: {", ".join(DATASETS)}.
 
 exit codes: 0 done; 1 some pictures could not be used, or training failed; 2 a mistake in what was asked
-for; 130 stopped with Ctrl-C (what was learnt so far is kept)."""
+for; 130 stopped with Ctrl-C (what was learnt so far is kept; train --resume goes on)."""
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #9ea9fa08
 _COMMANDS = {
@@ -400,6 +409,43 @@ def build_parser() -> argparse.ArgumentParser:
         p.set_defaults(run=run)
     return parser
 
+# %% ../nbs/api/9_cli/00_cli.ipynb #ece19155
+def _run(args) -> tuple[int, bool]:
+    "The exit code of a command, and whether what was asked for was a mistake."
+    try:
+        return args.run(args), False
+    except KeyboardInterrupt:
+        print("lessonkit: stopped", file=sys.stderr)
+        return 130, False
+    except BrokenPipeError:  # the reader of a pipe has gone
+        sys.stdout = open(os.devnull, "w")
+        return 0, False
+    except (ValueError, OSError, TrainingError) as e:
+        if os.environ.get("LESSONKIT_DEBUG"):
+            raise
+        print(f"lessonkit: {e}", file=sys.stderr)
+        return (1 if isinstance(e, TrainingError) else 2), isinstance(e, ValueError)
+
+# %% ../nbs/api/9_cli/00_cli.ipynb #6daf54d2
+@contextlib.contextmanager
+def _sigterm_is_ctrl_c():
+    "SIGTERM ends a command as Ctrl-C does; only the main thread can see to that."
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+# %% ../nbs/api/9_cli/00_cli.ipynb #0d642dc8
+def _say_how_to_go_on(args) -> None:
+    "The command that goes on with a run, if it has left anything to go on from."
+    if (args.out / "checkpoint").is_dir():
+        words = [word for word in args.argv if word != "--resume"]
+        print(f"to go on: {shlex.join(['lessonkit', *words, '--resume'])}", file=sys.stderr)
+
 # %% ../nbs/api/9_cli/00_cli.ipynb #3d1f518f
 def main(argv: list[str] | None = None) -> int:
     "The `lessonkit` command; returns the exit code."
@@ -413,16 +459,8 @@ def main(argv: list[str] | None = None) -> int:
         _lab_words(args, argv[1:])
     elif extra:
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
-    try:
-        return args.run(args)
-    except KeyboardInterrupt:
-        print("lessonkit: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has gone
-        sys.stdout = open(os.devnull, "w")
-        return 0
-    except (ValueError, OSError, TrainingError) as e:
-        if os.environ.get("LESSONKIT_DEBUG"):
-            raise
-        print(f"lessonkit: {e}", file=sys.stderr)
-        return 1 if isinstance(e, TrainingError) else 2
+    with _sigterm_is_ctrl_c():
+        code, mistaken = _run(args)
+    if args.run is train and code and not mistaken:
+        _say_how_to_go_on(args)
+    return code

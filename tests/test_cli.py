@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import paint
+from safetensors.torch import load_file
 from torchvision import models
 
 from lessonkit.cli import _fill_in, build_parser, main
@@ -258,6 +259,38 @@ def test_ctrl_c_keeps_what_was_learnt(run, tmp_path):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in err and "interrupted" in out
     assert json.loads((tmp_path / "run" / "model.json").read_text())["accuracy"] == float(out.split()[-1])
+
+
+def ended_at(step: str, words: list[str], how: int) -> tuple[int, str, str]:
+    "A command that gets a signal when a step begins: its exit code and what it printed."
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([COMMAND, *words], **pipes)
+    for line in process.stdout:
+        if line.startswith(step):
+            break
+    process.send_signal(how)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(
+    "step, how", [("2. ", signal.SIGTERM), ("3. ", signal.SIGINT), ("5. ", signal.SIGKILL)]
+)
+def test_a_run_that_was_ended_goes_on_to_the_same_bits(run, tmp_path, step, how):
+    out = tmp_path / "run"
+    words = ["train", str(run[0]), *FROM_NOTHING, *FAST, "--out", str(out)]
+    code, _, err = ended_at(step, words, how)
+    assert code == (-9 if how == signal.SIGKILL else 130) and "Traceback" not in err
+    go_on = shlex.join(["lessonkit", *words, "--resume"])
+    if how != signal.SIGKILL:
+        assert err.splitlines()[-1] == f"to go on: {go_on}"
+    refused = lessonkit(*words)
+    assert refused.returncode == 2 and "holds a run that was not ended" in refused.stderr
+    done = lessonkit(*shlex.split(go_on)[1:])
+    assert done.returncode == 0 and f"going on from {out / 'checkpoint'}\n" in done.stdout
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (out, run[1]))
+    assert ours.keys() == theirs.keys() and all(torch.equal(v, theirs[k]) for k, v in ours.items())
+    assert not (out / "checkpoint").exists() and done.stdout.split()[-1] == run[2].stdout.split()[-1]
 
 
 @pytest.mark.parametrize(

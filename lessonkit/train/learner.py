@@ -36,12 +36,12 @@ from ..show import card_html, table_html
 from .features import FeatureBatches
 from .find import lr_find
 from .history import History
-from .loop import CycleDone, EpochDone, StepDone, TrainingError
+from .loop import CycleDone, EpochDone, StepDone
 from .loop import trial as try_updates
 from .optim import make_opt as new_opt
 from .optim import param_groups
 from .rng import RandomStream
-from .run import SAVE_EVERY, Run, memory_advice, out_of_memory
+from .run import SAVE_EVERY, OutOfMemoryError, Run, free_memory, memory_advice, out_of_memory
 from .schedule import Schedule
 from .state import copy_state
 from .stop import OverfitWatch, StopRequest
@@ -232,7 +232,7 @@ def find(self: Learner, lrs: list[float] | None = None, **options) -> LRFind:
     others of `lr_find`.
 
     lrs: the ratios of the layer groups' lrs, such as `spread_lrs(1, 3, 10)`; the result is the last group's
-    lr. TrainingError: out of memory.
+    lr. OutOfMemoryError: smaller batches may do.
     """
     options = {"progress": True, "device": self.device, "precision": self.train_precision} | options
     opt = self.make_opt(lrs or 1.0)
@@ -242,8 +242,9 @@ def find(self: Learner, lrs: list[float] | None = None, **options) -> LRFind:
     except Exception as e:
         if not out_of_memory(e):
             raise
+        free_memory(e)
         advice = memory_advice(getattr(self.data, "bs", None), self.size)
-        raise TrainingError(f"{advice}. The learner is as it was before the sweep") from None
+        raise OutOfMemoryError(f"{advice}. The learner is as it was before the sweep") from None
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #c9dc13d3
 @patch
