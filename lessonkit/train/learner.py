@@ -24,6 +24,7 @@ from ..evaluate import Predictions, accuracy, average_preds, evaluate
 from ..evaluate import get_preds as preds_of
 from ..images.augment import get_preset
 from ..images.data import Batches, ImageData
+from ..images.folders import DataError
 from ..nets.bodies import DEFAULT_ARCH
 from ..nets.classifier import Classifier, build_model, check_size
 from ..nets.groups import freeze_to as freeze_groups
@@ -231,7 +232,7 @@ def find(self: Learner, lrs: list[float] | None = None, **options) -> LRFind:
     others of `lr_find`.
 
     lrs: the ratios of the layer groups' lrs, such as `spread_lrs(1, 3, 10)`; the result is the last group's
-    lr. TrainingError: out of memory.
+    lr. TrainingError: out of memory, or the pictures are gone.
     """
     options = {"progress": True, "device": self.device, "precision": self.train_precision} | options
     opt = self.make_opt(lrs or 1.0)
@@ -239,10 +240,10 @@ def find(self: Learner, lrs: list[float] | None = None, **options) -> LRFind:
         with self.lock, self.random:
             return lr_find(self.model, self.batches("train"), self.loss_fn, opt, **options)
     except Exception as e:
-        if not out_of_memory(e):
+        if not out_of_memory(e) and not isinstance(e, DataError):
             raise
-        advice = memory_advice(getattr(self.data, "bs", None), self.size)
-        raise TrainingError(f"{advice}. The learner is as it was before the sweep") from None
+        why = memory_advice(getattr(self.data, "bs", None), self.size) if out_of_memory(e) else str(e)
+        raise TrainingError(f"{why}. The learner is as it was before the sweep") from None
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #c9dc13d3
 @patch
