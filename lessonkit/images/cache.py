@@ -112,7 +112,7 @@ def _packs_folder(root: Path) -> Path:
     "Where the decoded pictures of the files below `root` are kept."
     where = root.resolve()
     digest = hashlib.blake2b(os.fsencode(where), digest_size=6).hexdigest()
-    return _cache_root() / f"{where.name}-{digest}"
+    return _cache_root() / f"{where.name[:40]}-{digest}"  # a name has at most 255 bytes
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #e0319ebc
 def _sweep(folder: Path, old: set[str], used: set[str]) -> None:

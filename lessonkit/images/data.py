@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-from ..basics import check_number
+from ..basics import check_number, printable
 from .augment import Transforms, draw_transforms, get_preset
 from .cache import Pictures
 from .datasets import resolve
@@ -337,7 +337,9 @@ def lose(self: ImageData, path: str, why: str) -> None:
         return
     self.lost[path] = why
     if len(self.lost) <= _TOLD:
-        warnings.warn(f"{path} could be read at first and cannot any more ({why}): left out", stacklevel=2)
+        warnings.warn(
+            f"{printable(path)} could be read at first and cannot any more ({why}): left out", stacklevel=2
+        )
     elif len(self.lost) == _TOLD + 1:
         warnings.warn("more pictures cannot be read any more: `lost` of the data names them", stacklevel=2)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from ..basics import check_number, progress_bar
+from ..basics import check_number, printable, progress_bar
 from .cache import Pictures
 
 # %% ../../nbs/api/2_images/02_folders.ipynb #54f09d7d
@@ -86,9 +86,10 @@ class Item:
 # %% ../../nbs/api/2_images/02_folders.ipynb #cb0e4c1a
 def _class_table(classes: tuple[str, ...], train: dict[str, int], valid: dict[str, int]) -> list[str]:
     "Lines that say how many pictures of each class there are in both parts."
-    width = max(map(len, ("class", *classes)))
+    names = {c: printable(c) for c in classes}
+    width = max(map(len, ("class", *names.values())))
     lines = [f"  {'class':<{width}}  train  valid"]
-    return lines + [f"  {c:<{width}}  {train[c]:>5}  {valid[c]:>5}" for c in classes]
+    return lines + [f"  {name:<{width}}  {train[c]:>5}  {valid[c]:>5}" for c, name in names.items()]
 
 # %% ../../nbs/api/2_images/02_folders.ipynb #661037b4
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class FolderReport:
         lines += [f"  {f}: {r}" for f, r in self.problems[:20]]
         lines += [f"  and {len(self.problems) - 20} more"] * (len(self.problems) > 20)
         lines += [f"note: {w}" for w in self.warnings] + [f"error: {e}" for e in self.errors]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 # %% ../../nbs/api/2_images/02_folders.ipynb #0f4480ac
 @patch
