@@ -1125,6 +1125,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'lessonkit/train/learner.py'),
                                          'lessonkit.train.learner._count_classes': ( 'api/5_train/learner.html#_count_classes',
                                                                                      'lessonkit/train/learner.py'),
+                                         'lessonkit.train.learner._own_classes': ( 'api/5_train/learner.html#_own_classes',
+                                                                                   'lessonkit/train/learner.py'),
                                          'lessonkit.train.learner._tell': ('api/5_train/learner.html#_tell', 'lessonkit/train/learner.py'),
                                          'lessonkit.train.learner.cpu_precision': ( 'api/5_train/learner.html#cpu_precision',
                                                                                     'lessonkit/train/learner.py')},

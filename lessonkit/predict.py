@@ -55,16 +55,22 @@ def _opened(files: list[str], size: int) -> tuple[dict, dict[str, str]]:
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #b1b96d2f
 class Predictor:
     """A trained network that names pictures. model: logits of normalised batches; classes: their names; size:
-    in px; mean, std: the normalisation."""
+    in px, None if it is not known how a picture becomes a batch; mean, std: the normalisation."""
 
     def __init__(
-        self, model: nn.Module, classes, size: int, mean, std, device="cpu", precision: str = "fp32"
+        self, model: nn.Module, classes, size: int | None, mean, std, device="cpu", precision: str = "fp32"
     ):
         self.model, self.classes, self.size = model, tuple(classes), size
         self.mean, self.std, self.device, self.precision = tuple(mean), tuple(std), device, precision
 
     def predict(self, files: Iterable, bs: int = 32) -> Iterator[Prediction]:
-        "A `Prediction` for every file, in order; a file that cannot be read gives one with an `error`."
+        """A `Prediction` for every file, in order; a file that cannot be read gives one with an `error`.
+        ValueError: `size` is None."""
+        if self.size is None:
+            raise ValueError(
+                "nothing says how a picture becomes a batch, as the network was trained on loaders of one's "
+                "own: set size (px), mean, std and classes of what load_model or learn.predictor() gives"
+            )
         files = [os.fspath(f) for f in files]
         for k in range(0, len(files), bs):
             yield from self._batch(files[k : k + bs])

@@ -436,24 +436,36 @@ def tta(self: Learner, n: int = 4, augment=None) -> Predictions:
     copies = [preds_of(self.forward, changed, self.device, self.precision) for _ in range(n)]
     return average_preds([self.get_preds(), *copies])
 
+# %% ../../nbs/api/5_train/15_learner.ipynb #1465e1fc
+def _own_classes(model: nn.Module, loaders) -> tuple[str, ...]:
+    "The names of the classes of loaders of one's own, else their numbers; none where they cannot be counted."
+    named = getattr(getattr(loaders[0], "dataset", None), "classes", ())
+    n = next(reversed([*model.head.parameters()])).shape[0] if isinstance(model, Classifier) else 0
+    return tuple(map(str, named or range(n)))
+
 # %% ../../nbs/api/5_train/15_learner.ipynb #d89eb3f5
 @patch
 def predictor(self: Learner) -> Predictor:
-    "The network as it is now, with the names of the classes; for `predict` and `save_model`."
-    dl = self.valid_dl
-    return Predictor(self.model, self.data.classes, self.size, dl.mean, dl.std, self.device, self.precision)
+    """The network as it is now, with the names of the classes; for `predict` and `save_model`. With loaders
+    of one's own it does not know how to prepare a picture: its `size` is None until you set it, `mean` and
+    `std`."""
+    dl, where = self.valid_dl, (self.device, self.precision)
+    if not isinstance(self.data, ImageData):
+        return Predictor(self.model, _own_classes(self.model, self.data), None, (), (), *where)
+    return Predictor(self.model, self.data.classes, self.size, dl.mean, dl.std, *where)
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #0bfa869b
 @patch
 def predict(self: Learner, files, bs: int = 32) -> list[Prediction]:
-    "A `Prediction` for each picture file."
+    "A `Prediction` for each picture file. ValueError: loaders of one's own (see `predictor`)."
     files = [files] if isinstance(files, str | os.PathLike) else files
     return list(self.predictor().predict(files, bs))
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #8b1a1b6a
 @patch
 def save(self: Learner, folder: str | os.PathLike) -> Path:
-    "Write the model (`model.safetensors`, `model.json`) and the last run's `history.json` into a folder."
+    """Write the model (`model.safetensors`, `model.json`) and the last run's `history.json` into a folder;
+    what is not known of loaders of one's own is left open in `model.json` (see `predictor`)."""
     save_model(folder, self.predictor())
     self.history.save(Path(folder) / "history.json")
     return Path(folder)
