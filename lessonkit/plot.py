@@ -212,8 +212,9 @@ def plot_pictures(pictures, titles=None, n_cols: int = 8, size: float = 1.2, axe
 # %% ../nbs/api/0_ground/02_plot.ipynb #11113b76
 def plot_confusion(matrix, classes: list[str], ax=None):
     "How often each class (row) was taken for each other (column). matrix: counts [n, n]."
-    n = len(classes)
-    ax = new_axes(ax, max(3.2, 1.2 + 0.55 * n), max(2.8, 0.9 + 0.5 * n))
+    n, every = len(classes), math.ceil(len(classes) / 40)
+    side = n if n <= 20 else min(n, 40) / 2  # without numbers half the room will do
+    ax = new_axes(ax, max(3.2, 1.2 + 0.55 * side), max(2.8, 0.9 + 0.5 * side))
     rows = [[count / max(1, sum(row)) for count in row] for row in matrix]
     ax.imshow(rows, cmap="Blues", vmin=0, vmax=1)
     for i in range(n):
@@ -228,10 +229,9 @@ def plot_confusion(matrix, classes: list[str], ax=None):
                     fontsize="small",
                     color="white" if rows[i][j] > 0.5 else "black",
                 )
-    ax.set(xticks=range(n), yticks=range(n), xlabel="predicted", ylabel="is")
-    names, turned = list(map(printable, classes)), n > 3
-    look = {"rotation": 60 * turned, "ha": "right" if turned else "center"}
-    ax.set_xticklabels(names, parse_math=False, **look)
+    ax.set(xticks=range(0, n, every), yticks=range(0, n, every), xlabel="predicted", ylabel="is")
+    names, look = [printable(c) for c in classes[::every]], {"rotation": 60, "ha": "right"}
+    ax.set_xticklabels(names, parse_math=False, **(look if n > 3 else {}))
     ax.set_yticklabels(names, parse_math=False)
     ax.grid(False)
     return ax
