@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from .basics import cache_folder, keep_freed_memory, write_whole
+from .basics import cache_folder, keep_freed_memory, printable, write_whole
 from .device import pick_device
 from .images.cache import clear_cache, list_cache
 from .images.data import ImageData
@@ -48,6 +48,11 @@ class Command(NamedTuple):
     text: str
     more: str
     options: dict[str, dict]
+
+# %% ../nbs/api/9_cli/00_cli.ipynb #b6b8f719
+def _complain(what) -> None:
+    "Say on stderr what went wrong."
+    print(f"lessonkit: {printable(what)}", file=sys.stderr)
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #220e8364
 def _sizes(text: str) -> list[int]:
@@ -228,18 +233,19 @@ def predict(args) -> int:
     model = load_model(args.model, device=pick_device())
     files = [f for p in args.pictures for f in list_pictures(p)]
     bad = 0
-    width = max((len(str(f)) for f in files), default=4)
+    width = max((len(printable(f)) for f in files), default=4)
+    wide = max(5, *(len(printable(name)) for name in model.classes))
     if not args.json:
-        print(f"{'file':<{width}}  {'label':<{max(5, *map(len, model.classes))}}  confidence")
+        print(f"{'file':<{width}}  {'label':<{wide}}  confidence")
     for p in model.predict(files):
         bad += bool(p.error)
         if args.json:
             row = {k: v for k, v in asdict(p).items() if (k == "error") == bool(p.error) or k == "file"}
-            print(json.dumps(row, ensure_ascii=False))
+            print(json.dumps(row))  # ASCII, which passes through any pipe
         elif not p.error:
-            print(f"{p.file:<{width}}  {p.label:<{max(5, *map(len, model.classes))}}  {p.confidence:10.4f}")
+            print(f"{printable(p.file):<{width}}  {printable(p.label):<{wide}}  {p.confidence:10.4f}")
         if p.error:
-            print(f"lessonkit: {p.file}: {p.error}", file=sys.stderr)
+            _complain(f"{p.file}: {p.error}")
     return 1 if bad else 0
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #6b379414
@@ -286,7 +292,7 @@ _CHECK_OPTIONS = {
 def check(args) -> int:
     "`lessonkit check`: what is in a folder; 2 if it cannot be trained on."
     report = check_folder(resolve(args.folder), args.valid, args.seed, progress=True)
-    print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) if args.json else report)
+    print(json.dumps(report.to_dict(), indent=1) if args.json else report)
     return 2 if report.errors else 1 if report.problems else 0
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #cda4c702
@@ -304,7 +310,9 @@ def cache(args) -> int:
     entries = list_cache()
     for e in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(e.used))
-        print(f"{e.n_bytes / 1e6:10,.1f} MB  {e.pictures:>8,} pictures  last used {used}  {e.root}")
+        print(
+            f"{e.n_bytes / 1e6:10,.1f} MB  {e.pictures:>8,} pictures  last used {used}  {printable(e.root)}"
+        )
     print(
         f"{sum(e.n_bytes for e in entries) / 1e6:10,.1f} MB in {cache_folder() / 'pictures'}"
         if entries
@@ -343,7 +351,7 @@ def lab(args) -> int:
         return read_pages(args.folder)
     for line in copy_lessons(args.folder, args.update):
         print(line)
-    print(f"the lessons are in {args.folder.resolve()}; JupyterLab opens there (Ctrl-C ends it)")
+    print(f"the lessons are in {printable(args.folder.resolve())}; JupyterLab opens there (Ctrl-C ends it)")
     return open_lab(args.folder, args.extra)
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #b8010b14
@@ -423,7 +431,7 @@ def _run(args) -> tuple[int, bool]:
     except (ValueError, OSError, TrainingError) as e:
         if os.environ.get("LESSONKIT_DEBUG"):
             raise
-        print(f"lessonkit: {e}", file=sys.stderr)
+        _complain(e)
         return (1 if isinstance(e, TrainingError) else 2), isinstance(e, ValueError)
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #6daf54d2

@@ -9,6 +9,7 @@ __all__ = ['LiveFigure', 'sweep_figure', 'run_figure', 'groups_figure', 'picked_
 # %% ../nbs/api/7_recipe/01_figures.ipynb #fb0dbda8
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ import numpy as np
 
 from .evaluate import Predictions, most_wrong
 from .images.augment import draw_transforms
-from .images.data import ImageData
+from .images.data import ImageData, source_short
 from .images.decode import load_picture
+from .images.folders import Item
 from .images.render import render
 from .plot import format_lr
 from .recipe import FiveSteps
@@ -114,12 +116,25 @@ def photo_url(picture, side: int = 240) -> str:
     small.save(out, "JPEG", quality=82, optimize=True)
     return data_url(out.getvalue(), "jpeg")
 
+# %% ../nbs/api/7_recipe/01_figures.ipynb #2c439b77
+def _look(data: ImageData, path: str, short: int, kept: int) -> np.ndarray | None:
+    """The picture of a file with a shorter side of `short` px, or of the `kept` px that training had; None
+    if it cannot be read any more."""
+    with suppress(ValueError):
+        return load_picture(path, short)
+    with suppress(ValueError):
+        return data.pictures.get(path, kept).pixels
+
 # %% ../nbs/api/7_recipe/01_figures.ipynb #000aed0b
 def augmented(data: ImageData, n_pictures: int = 2, n_each: int = 6, seed: int = 0) -> list:
-    "`n_pictures` training pictures, `n_each` times as training sees them: arrays [size, size, 3] in 0..1."
-    items = data.items("train")
-    chosen = [items[k * len(items) // n_pictures] for k in range(n_pictures)]
-    pictures = [load_picture(i.path, data.size * 8 // 7) for i in chosen for _ in range(n_each)]
+    """`n_pictures` training pictures, `n_each` times as training sees them: arrays [size, size, 3] in 0..1.
+    Those that cannot be read any more are left out."""
+    items, short = data.items("train"), source_short(data.size)
+    chosen = [items[k * len(items) // n_pictures].path for k in range(n_pictures)]
+    readable = [p for path in chosen if (p := _look(data, path, short, short)) is not None]
+    pictures = [p for p in readable for _ in range(n_each)]
+    if not pictures:
+        return []
     drawn = draw_transforms(len(pictures), data.augment, np.random.default_rng(seed))
     batch = render(pictures, drawn, data.size)
     return list(batch.clamp(0, 1).permute(0, 2, 3, 1).numpy())
@@ -136,26 +151,29 @@ class Mistake(NamedTuple):
     picture: str
 
 # %% ../nbs/api/7_recipe/01_figures.ipynb #14003ab8
-def _thumbnail(path: str) -> str:
-    "The picture of a file as a URL; empty if it cannot be read."
-    try:
-        return photo_url(load_picture(path, 240))
-    except ValueError:
-        return ""
+def _thumbnail(data: ImageData, path: str) -> str:
+    "The picture of a file as a URL; empty if it cannot be read any more."
+    picture = _look(data, path, 240, data.size)
+    return "" if picture is None else photo_url(picture)
+
+# %% ../nbs/api/7_recipe/01_figures.ipynb #ef4fd4b2
+def _items_of(data: ImageData, preds: Predictions) -> list[Item]:
+    "The validation pictures that the predictions are of, in their order; none if nobody knows which."
+    items, labels = data.items("valid"), preds.labels.tolist()
+    left = [i for i in items if i.path not in data.lost]
+    return next((part for part in (items, left) if [i.label for i in part] == labels), [])
 
 # %% ../nbs/api/7_recipe/01_figures.ipynb #0d1510f7
 def mistakes(data: ImageData, preds: Predictions, n: int = 12) -> list[Mistake]:
     "The up to `n` validation pictures that a network is most wrong about, the worst first."
-    items, classes, root = data.items("valid"), data.classes, data.report.root
-    if len(items) != len(preds.labels):
-        return []
+    items, classes, root = _items_of(data, preds), data.classes, data.report.root
     return [
         Mistake(
             Path(os.path.relpath(items[k].path, root)).as_posix(),
             classes[preds.labels[k]],
             classes[preds.predicted[k]],
             preds.probs[k].max().item(),
-            _thumbnail(items[k].path),
+            _thumbnail(data, items[k].path),
         )
-        for k in most_wrong(preds, n)
+        for k in (most_wrong(preds, n) if items else ())
     ]

@@ -10,6 +10,8 @@ __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'SKY', 'GREY', 'COLORS', 'new_ax
 # %% ../nbs/api/0_ground/02_plot.ipynb #f841a768
 import math
 
+from .basics import printable
+
 # %% ../nbs/api/0_ground/02_plot.ipynb #66be7227
 BLUE, ORANGE, GREEN, PURPLE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#767676"
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, "#E69F00")
@@ -182,7 +184,7 @@ def plot_layer_lrs(names: list[str], lrs: list[float], n_params: list[int] | Non
     for k, lr in enumerate(lrs):
         ax.text(max(lr, low) * 1.1, k, format_lr(lr) if lr else "frozen", va="center", fontsize="small")
     ax.set(xscale="log", xlim=(low, max([*lrs, low * 10]) * 4), yticks=list(rows), xlabel="learning rate")
-    ax.set_yticklabels(labels, fontsize="small")
+    ax.set_yticklabels(labels, fontsize="small", parse_math=False)
     ax.invert_yaxis()
     ax.grid(False, axis="y")
     return ax
@@ -204,14 +206,15 @@ def plot_pictures(pictures, titles=None, n_cols: int = 8, size: float = 1.2, axe
         if k < len(pictures):
             ax.imshow(pictures[k])
             if titles:
-                ax.set_title(titles[k], fontsize="small")
+                ax.set_title(titles[k], fontsize="small", parse_math=False)
     return axes
 
 # %% ../nbs/api/0_ground/02_plot.ipynb #11113b76
 def plot_confusion(matrix, classes: list[str], ax=None):
     "How often each class (row) was taken for each other (column). matrix: counts [n, n]."
-    n = len(classes)
-    ax = new_axes(ax, max(3.2, 1.2 + 0.55 * n), max(2.8, 0.9 + 0.5 * n))
+    n, every = len(classes), math.ceil(len(classes) / 40)
+    side = n if n <= 20 else min(n, 40) / 2  # without numbers half the room will do
+    ax = new_axes(ax, max(3.2, 1.2 + 0.55 * side), max(2.8, 0.9 + 0.5 * side))
     rows = [[count / max(1, sum(row)) for count in row] for row in matrix]
     ax.imshow(rows, cmap="Blues", vmin=0, vmax=1)
     for i in range(n):
@@ -226,8 +229,9 @@ def plot_confusion(matrix, classes: list[str], ax=None):
                     fontsize="small",
                     color="white" if rows[i][j] > 0.5 else "black",
                 )
-    ax.set(xticks=range(n), yticks=range(n), xlabel="predicted", ylabel="is")
-    ax.set_xticklabels(classes, rotation=0 if n <= 3 else 60, ha="center" if n <= 3 else "right")
-    ax.set_yticklabels(classes)
+    ax.set(xticks=range(0, n, every), yticks=range(0, n, every), xlabel="predicted", ylabel="is")
+    names, look = [printable(c) for c in classes[::every]], {"rotation": 60, "ha": "right"}
+    ax.set_xticklabels(names, parse_math=False, **(look if n > 3 else {}))
+    ax.set_yticklabels(names, parse_math=False)
     ax.grid(False)
     return ax

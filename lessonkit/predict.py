@@ -9,9 +9,11 @@ __all__ = ['Prediction', 'Predictor', 'save_model', 'load_model']
 import json
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
@@ -19,7 +21,7 @@ from torch import nn
 
 from .basics import write_whole
 from .device import autocast, to_device
-from .images.decode import load_picture
+from .images.decode import READERS, load_picture
 from .images.render import centre
 from .nets.classifier import build_model
 
@@ -40,31 +42,41 @@ def _named(file: str, probs: list[float], classes: tuple[str, ...]) -> Predictio
     best = max(range(len(probs)), key=probs.__getitem__)
     return Prediction(file, classes[best], probs[best], dict(zip(classes, probs)))
 
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #da3f5104
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #03867b33
+def _open(file: str, size: int) -> tuple[np.ndarray | None, str]:
+    "The picture of a file, its shorter side `size` px at least; or None, and what is wrong with it."
+    try:
+        return load_picture(file, size), ""
+    except ValueError as e:
+        return None, str(e)
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #c4605ebf
 def _opened(files: list[str], size: int) -> tuple[dict, dict[str, str]]:
-    """The pictures that can be opened, by file, their shorter side `size` px at least; and what is wrong with
-    the others."""
-    pictures, errors = {}, {}
-    for f in files:
-        try:
-            pictures[f] = load_picture(f, size)
-        except ValueError as e:
-            errors[f] = str(e)
-    return pictures, errors
+    "The pictures that can be opened, by file, and what is wrong with the others."
+    with ThreadPoolExecutor(READERS) as pool:
+        found = dict(zip(files, pool.map(lambda file: _open(file, size), files)))
+    pictures = {file: picture for file, (picture, why) in found.items() if not why}
+    return pictures, {file: why for file, (_, why) in found.items() if why}
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #b1b96d2f
 class Predictor:
     """A trained network that names pictures. model: logits of normalised batches; classes: their names; size:
-    in px; mean, std: the normalisation."""
+    in px, None if it is not known how a picture becomes a batch; mean, std: the normalisation."""
 
     def __init__(
-        self, model: nn.Module, classes, size: int, mean, std, device="cpu", precision: str = "fp32"
+        self, model: nn.Module, classes, size: int | None, mean, std, device="cpu", precision: str = "fp32"
     ):
         self.model, self.classes, self.size = model, tuple(classes), size
         self.mean, self.std, self.device, self.precision = tuple(mean), tuple(std), device, precision
 
     def predict(self, files: Iterable, bs: int = 32) -> Iterator[Prediction]:
-        "A `Prediction` for every file, in order; a file that cannot be read gives one with an `error`."
+        """A `Prediction` for every file, in order; a file that cannot be read gives one with an `error`.
+        ValueError: `size` is None."""
+        if self.size is None:
+            raise ValueError(
+                "nothing says how a picture becomes a batch, as the network was trained on loaders of one's "
+                "own: set size (px), mean, std and classes of what load_model or learn.predictor() gives"
+            )
         files = [os.fspath(f) for f in files]
         for k in range(0, len(files), bs):
             yield from self._batch(files[k : k + bs])

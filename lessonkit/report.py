@@ -18,10 +18,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from .basics import write_whole
-from .evaluate import accuracy, confusion_matrix, most_confused, precision_recall, wilson_interval
+from lessonkit.evaluate import (
+    Predictions,
+    accuracy,
+    confusion_matrix,
+    most_confused,
+    precision_recall,
+    wilson_interval,
+)
 from .figures import augmented, mistakes, photo_url, step_figures
 from .images.data import ImageData
+from .images.folders import DataError
 from .recipe import FiveSteps
 from .train.learner import Learner
 
@@ -132,7 +142,7 @@ def _class_rows(data: ImageData, matrix) -> list[dict]:
             "name": name,
             "train": train[name],
             "valid": valid[name],
-            "right": int(matrix[k, k]),
+            "right": int(matrix[k, k]) if matrix.any() else None,
             "parts": [None if math.isnan(v) else v for v in (recall[k], precision[k])],
         }
         for k, name in enumerate(data.classes)
@@ -149,15 +159,13 @@ def _confusion(matrix, classes: tuple[str, ...]) -> dict:
         {"truth": classes[i], "said": classes[j], "count": count, "of": totals[i]}
         for i, j, count in most_confused(matrix, _MOST_PAIRS)
     ]
-    small = matrix.tolist() if len(classes) <= _MOST_COLUMNS else []
+    small = matrix.tolist() if len(classes) <= _MOST_COLUMNS and matrix.any() else []
     rows = [[(count, count / max(1, total)) for count in row] for row, total in zip(small, totals)]
     return {"rows": rows, "pairs": pairs}
 
 # %% ../nbs/api/7_recipe/02_report.ipynb #fa89c22e
 def _device(device) -> str:
     "What it was computed on."
-    import torch
-
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     n = torch.get_num_threads()
@@ -236,18 +244,23 @@ def _figures(five: FiveSteps) -> dict:
         "augmented": [photo_url(picture) for picture in augmented(data)],
     }
 
-# %% ../nbs/api/7_recipe/02_report.ipynb #911e4065
+# %% ../nbs/api/7_recipe/02_report.ipynb #b911f637
 def _mistakes(learn: Learner) -> dict:
-    "The classes, what is taken for what, and the worst mistakes."
-    data, preds = learn.data, learn.get_preds()
+    "The classes, what is taken for what, and the worst mistakes; without numbers where no picture is left."
+    data = learn.data
+    try:
+        preds = learn.get_preds()
+    except DataError:
+        preds = Predictions(torch.empty(0, len(data.classes)), torch.empty(0, dtype=torch.long))
     matrix = confusion_matrix(preds, len(data.classes))
     n, n_right = int(matrix.sum()), int(matrix.diag().sum())
     return {
-        "right": f"{n_right:,} of {n:,}",
-        "n_wrong": n - n_right,
+        "n": n,
+        "n_right": n_right,
         "classes": _class_rows(data, matrix),
         "confusion": _confusion(matrix, data.classes),
         "mistakes": mistakes(data, preds),
+        "lost": {os.path.relpath(path, data.report.root): why for path, why in data.lost.items()},
     }
 
 # %% ../nbs/api/7_recipe/02_report.ipynb #796e71ed

@@ -28,6 +28,7 @@ from lessonkit.train.find import lr_find
 from lessonkit.train.restore import no_trace
 from lessonkit.train.rules import RULES, default_smooth, ema, minimum, slide, smooth_losses, steepest, valley
 from lessonkit.train.schedule import sgdr
+from lessonkit.train.stop import StopRequest
 from lessonkit.train.suggest import LRFind
 
 
@@ -378,6 +379,82 @@ def test_ctrl_c_while_everything_is_put_back_waits(monkeypatch):
         lr_find(model, make_loader(), F.cross_entropy, opt, n_steps=5)
     same(before, everything(model, opt))
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def handler():
+    "Python's own handler of SIGINT, which has to be there afterwards, too."
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+def test_ctrl_c_while_everything_is_noted_comes_before_the_block(monkeypatch, handler):
+    model, entered = Net(), []
+    before, real = everything(model), trace._set_aside
+    monkeypatch.setattr(trace, "_set_aside", lambda *args: (press(), real(*args)))
+    with pytest.raises(KeyboardInterrupt), no_trace(model):
+        entered.append(True)
+    same(before, everything(model))
+    assert not entered and signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_handler_of_ones_own_is_told_and_stays(handler):
+    said, model = [], nn.Linear(2, 2)
+    mine = lambda number, frame: said.append(number)
+    signal.signal(signal.SIGINT, mine)
+    with no_trace(model):
+        press()
+        assert len(said) == 1
+    assert signal.getsignal(signal.SIGINT) is mine
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with no_trace(model):
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        press()
+    signal.signal(signal.SIGINT, handler)
+    with no_trace(model):
+        signal.signal(signal.SIGINT, mine)
+    assert signal.getsignal(signal.SIGINT) is mine
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_a_stop_request_within_an_experiment_asks_and_around_one_hears(handler):
+    model = nn.Linear(2, 2)
+    with no_trace(model), StopRequest() as stop:
+        press()
+        assert stop.asked
+    with StopRequest() as stop, no_trace(model):
+        press()
+        assert stop.asked
+    with pytest.raises(KeyboardInterrupt), no_trace(model), no_trace(model):
+        press()
+
+
+def test_experiments_that_end_in_any_order_give_sigint_back(handler):
+    def experiment(model):
+        with no_trace(model), torch.no_grad():
+            model.weight += 1
+            yield
+
+    models = [nn.Linear(2, 2) for _ in range(3)]
+    before, running = [m.weight.tolist() for m in models], [experiment(m) for m in models]
+    for e in running:
+        next(e)
+    running[0].close()
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    thread = threading.Thread(target=running[2].close)
+    thread.start(), thread.join()
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    running[1].close()
+    assert [m.weight.tolist() for m in models] == before
+    with no_trace(models[0]):  # what another thread could not give back goes now
+        pass
 
 
 def test_a_real_sigint_in_the_middle():

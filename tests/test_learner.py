@@ -543,6 +543,33 @@ def test_sizes_are_checked_before_a_weight_moves(data):
     assert data.size == 64
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_with_loaders_of_ones_own_what_is_known_is_saved(data, named, tmp_path):
+    dls = data.train_dl(), data.valid_dl()
+    batches = [torch.utils.data.TensorDataset(*map(torch.cat, zip(*dl))) for dl in dls]
+    for dataset in batches if named else ():
+        dataset.classes = ["blue", "red"]
+    own = [torch.utils.data.DataLoader(dataset, 8) for dataset in batches]
+    learn = Learner(own, "resnet10", weights=None, n_classes=2)
+    learn.fit(sgdr(1, 1), 1e-3, progress=False)
+    back, photo = load_model(learn.save(tmp_path / "run")), data.items("valid")[0].path
+    assert back.classes == (("blue", "red") if named else ("0", "1")) and same(weights(back), weights(learn))
+    for predict in (back.predict, learn.predict):
+        with pytest.raises(ValueError, match=r"set size \(px\), mean, std and classes"):
+            list(predict([photo]))
+    back.size, back.mean, back.std = data.size, dls[1].mean, dls[1].std
+    assert next(back.predict([photo])).confidence == pytest.approx(
+        learn.get_preds().probs[0].max().item(), 1e-3
+    )
+
+
+def test_a_module_and_loaders_of_ones_own_are_saved(tmp_path):
+    batches = [(torch.randn(4, 3), torch.tensor([0, 1, 0, 1]))] * 2
+    learn = Learner((batches, batches), torch.nn.Linear(3, 2), n_groups=1)
+    learn.fit(sgdr(1, 1), 1e-3, progress=False)
+    assert load_model(learn.save(tmp_path), model=torch.nn.Linear(3, 2)).classes == ()
+
+
 def test_save_load_and_predict_agree_with_validation(data, tmp_path):
     learn = learner(data)
     learn.fit(sgdr(1, 2), 1e-3, progress=False)

@@ -17,13 +17,14 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from fastcore.basics import patch
 
 from ..basics import cache_folder, check_number, write_whole
-from .decode import read_picture, resize_short
+from .decode import READERS, read_picture, resize_short
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #68ecffb5
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ def _identity(path: str | os.PathLike) -> tuple[int, int, int]:
     except OSError:
         return 0, 0, 0
     return s.st_size, s.st_mtime_ns, s.st_ctime_ns
+
+# %% ../../nbs/api/2_images/01_cache.ipynb #97a593b3
+def _identities(paths: list[str]) -> dict[str, tuple[int, int, int]]:
+    "What `_identity` says of each path."
+    parts = [paths[k : k + 100] for k in range(0, len(paths), 100)]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = pool.map(lambda part: [_identity(path) for path in part], parts)
+        return dict(zip(paths, chain.from_iterable(found)))
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #92fb5437
 def _mapped(path: Path, index: list) -> list[tuple[str, Decoded]]:
@@ -112,7 +121,7 @@ def _packs_folder(root: Path) -> Path:
     "Where the decoded pictures of the files below `root` are kept."
     where = root.resolve()
     digest = hashlib.blake2b(os.fsencode(where), digest_size=6).hexdigest()
-    return _cache_root() / f"{where.name}-{digest}"
+    return _cache_root() / f"{where.name[:40]}-{digest}"  # a name has at most 255 bytes
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #e0319ebc
 def _sweep(folder: Path, old: set[str], used: set[str]) -> None:
@@ -128,13 +137,11 @@ def _sweep(folder: Path, old: set[str], used: set[str]) -> None:
 def _open_packs(folder: Path, root: Path) -> dict[str, dict[int, Decoded]]:
     """What earlier runs have kept of the files below `root` and is still true, by path and shorter side; what
     is not is removed."""
-    decoded, now, used = {}, {}, set()
-    indexes = sorted(folder.glob("[!.]*.json"))
-    for index in indexes:
-        for name, picture in _read_pack(index):
-            path = str(root / name)
-            if path not in now:
-                now[path] = _identity(path)
+    decoded, used, indexes = {}, set(), sorted(folder.glob("[!.]*.json"))
+    packs = {i: [(str(root / name), picture) for name, picture in _read_pack(i)] for i in indexes}
+    now = _identities(list({path for pack in packs.values() for path, _ in pack}))
+    for index, pack in packs.items():
+        for path, picture in pack:
             if picture.identity == now[path] and picture.short not in decoded.get(path, {}):
                 decoded.setdefault(path, {})[picture.short] = picture
                 used.add(index.stem)

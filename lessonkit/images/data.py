@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-from ..basics import check_number
+from ..basics import check_number, printable
 from .augment import Transforms, draw_transforms, get_preset
 from .cache import Pictures
 from .datasets import resolve
@@ -59,14 +59,8 @@ class BatchSpec:
 
 # %% ../../nbs/api/2_images/06_data.ipynb #886ec7dd
 def _readable(get: Callable, spec: BatchSpec) -> tuple[list[int], list[np.ndarray]]:
-    """The pictures of a batch, and their positions in it; those that cannot be read any more are left out.
-    DataError: all."""
+    "The pictures of a batch, and their positions in it; those that cannot be read any more are left out."
     found = [(k, p) for k, i in enumerate(spec.index) if (p := get(i, spec.short)) is not None]
-    if not found:
-        raise DataError(
-            f"none of the {len(spec.index)} pictures of a batch can be read any more: is the "
-            "folder still there?"
-        )
     return [k for k, _ in found], [p for _, p in found]
 
 # %% ../../nbs/api/2_images/06_data.ipynb #7b998010
@@ -82,6 +76,8 @@ class _OnCPU:
     def make(self, spec: BatchSpec, mean, std) -> tuple[torch.Tensor, list[int]]:
         "The batch [n, 3, size, size] and the positions in it (of those that were asked for) that it has."
         keep, pictures = _readable(self.get, spec)
+        if not keep:
+            return torch.empty(0, 3, spec.size, spec.size), keep
         drawn = None if spec.drawn is None else spec.drawn[keep]
         return render(pictures, drawn, spec.size, mean, std, self.buffers), keep
 
@@ -102,11 +98,14 @@ class _OnDevice:
             lying = self.resident[spec.short]
         if lying is None:
             keep, pictures = _readable(self.get, spec)
-            pixels, table = pack_pixels(pictures, pin=self.device.type == "cuda")
         else:
             pixels, whole, rows = lying
             keep = [k for k, i in enumerate(spec.index) if rows[i] >= 0]
             table = whole[rows[spec.index[keep]]]
+        if not keep:
+            return torch.empty(0, 3, spec.size, spec.size, device=self.device), keep
+        if lying is None:
+            pixels, table = pack_pixels(pictures, pin=self.device.type == "cuda")
         drawn = None if spec.drawn is None else spec.drawn[keep]
         values = sample_values(drawn, table[:, 1:].numpy(), spec.size, mean, std)
         sent = [t.to(self.device, non_blocking=True) for t in (pixels, table, *values)]
@@ -177,8 +176,10 @@ class Batches:
         return len(batch_bounds(n, bs)) if self.shuffle else -(-n // bs)
 
     def __iter__(self):
-        for _, xb, yb in self.make(self.next_epoch()):
-            yield xb, yb
+        least = min(2, len(self.items)) if self.shuffle else 1  # batch norm cannot learn from one
+        for index, xb, yb in self.make(self.next_epoch()):
+            if len(index) >= least:
+                yield xb, yb
 
 # %% ../../nbs/api/2_images/06_data.ipynb #d6e7f350
 @patch(as_prop=True)
@@ -217,20 +218,19 @@ def skip(self: Batches, n: int) -> None:
 # %% ../../nbs/api/2_images/06_data.ipynb #142b9da7
 @patch
 def _get(self: Batches, i: int, short: int) -> np.ndarray | None:
-    "The picture of item `i`; None, with a warning, if its file has gone bad since the check."
+    "The picture of item `i`; None if its file has gone bad since the check, which the data then notes."
     path = self.items[i].path
     try:
         return self.data.pictures.get(path, short).pixels
     except ValueError as e:
-        warnings.warn(
-            f"{path} was fine when it was checked and is not any more ({e}): left out", stacklevel=2
-        )
+        self.data.lose(path, str(e))
         return None
 
 # %% ../../nbs/api/2_images/06_data.ipynb #dde31dda
 @patch
 def make(self: Batches, specs: list[BatchSpec]):
-    "Make these batches one after the other, the next ones ahead: (positions of the items, xb, yb) each."
+    """Make these batches one after the other, the next ones ahead: (positions of the items, xb, yb) each,
+    empty where none of its pictures can be read any more. DataError: none of all can."""
     stream = _SideStream(self.device)
     if self._maker is None:  # it holds memory, so it stays from epoch to epoch
         on_cpu = self.device.type == "cpu"
@@ -242,10 +242,15 @@ def make(self: Batches, specs: list[BatchSpec]):
             index = spec.index[keep]
             return index, xb, self.labels[index].to(self.device, non_blocking=True), stream.mark()
 
+    left = sum(len(spec.index) for spec in specs) < self.n  # some are known and not asked for
     with ThreadPoolExecutor(THREADS) as pool:
         ahead = deque(pool.submit(work, spec) for spec in specs[:THREADS])
         for k in range(len(specs)):
             index, xb, yb, mark = ahead.popleft().result()
+            if not (left := left or len(index) > 0) and k == len(specs) - 1:
+                raise DataError(
+                    f"none of {self.n} pictures can be read any more: is their folder still there?"
+                )
             ahead.extend(pool.submit(work, spec) for spec in specs[k + THREADS : k + THREADS + 1])
             stream.wait(mark, xb, yb)
             yield index, xb, yb
@@ -282,6 +287,9 @@ class ImageData:
     every epoch (a frozen body then works once for all epochs); bs: pictures in a batch (fewer where there are
     fewer); valid, seed: part and seed of the split, and seed of order and augmentation; cache_bytes: of
     decoded pictures on disk (see `Pictures`). DataError where the folder cannot be trained on.
+
+    lost: the pictures that could be read at first and not any more when a batch needed them, each with the
+    reason.
     """
 
     def __init__(
@@ -291,7 +299,7 @@ class ImageData:
     ):  # fmt: skip
         self.bs, self.fixed = check_number("bs", bs, 2, 4096, whole=True), fixed
         self.seed = check_number("seed", seed, 0, 2**63, whole=True)
-        self.augment, self.size = get_preset(augment), size
+        self.augment, self.size, self.lost = get_preset(augment), size, {}
         root = resolve(path)
         self.pictures = Pictures(root, cache_bytes)
         short = source_short(self.size)
@@ -324,6 +332,23 @@ def classes(self: ImageData) -> tuple[str, ...]:
 def items(self: ImageData, split: str) -> list[Item]:
     "The pictures of one split, `train` or `valid`."
     return [i for i in self.report.items if i.split == split]
+
+# %% ../../nbs/api/2_images/06_data.ipynb #ac105dda
+_TOLD = 3
+
+
+@patch
+def lose(self: ImageData, path: str, why: str) -> None:
+    "Note that a picture cannot be read any more, and warn of the first ones."
+    if path in self.lost:
+        return
+    self.lost[path] = why
+    if len(self.lost) <= _TOLD:
+        warnings.warn(
+            f"{printable(path)} could be read at first and cannot any more ({why}): left out", stacklevel=2
+        )
+    elif len(self.lost) == _TOLD + 1:
+        warnings.warn("more pictures cannot be read any more: `lost` of the data names them", stacklevel=2)
 
 # %% ../../nbs/api/2_images/06_data.ipynb #bf873812
 @patch

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from ..basics import check_number, progress_bar
+from ..basics import check_number, printable, progress_bar
 from .cache import Pictures
+from .decode import READERS
 
 # %% ../../nbs/api/2_images/02_folders.ipynb #54f09d7d
 class DataError(ValueError):
@@ -86,9 +87,10 @@ class Item:
 # %% ../../nbs/api/2_images/02_folders.ipynb #cb0e4c1a
 def _class_table(classes: tuple[str, ...], train: dict[str, int], valid: dict[str, int]) -> list[str]:
     "Lines that say how many pictures of each class there are in both parts."
-    width = max(map(len, ("class", *classes)))
+    names = {c: printable(c) for c in classes}
+    width = max(map(len, ("class", *names.values())))
     lines = [f"  {'class':<{width}}  train  valid"]
-    return lines + [f"  {c:<{width}}  {train[c]:>5}  {valid[c]:>5}" for c in classes]
+    return lines + [f"  {name:<{width}}  {train[c]:>5}  {valid[c]:>5}" for c, name in names.items()]
 
 # %% ../../nbs/api/2_images/02_folders.ipynb #661037b4
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class FolderReport:
         lines += [f"  {f}: {r}" for f, r in self.problems[:20]]
         lines += [f"  and {len(self.problems) - 20} more"] * (len(self.problems) > 20)
         lines += [f"note: {w}" for w in self.warnings] + [f"error: {e}" for e in self.errors]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 # %% ../../nbs/api/2_images/02_folders.ipynb #0f4480ac
 @patch
@@ -153,11 +155,11 @@ def _check_files(
 ) -> list[tuple]:
     """What `_check_file` says of each (path, label, split) of `todo`, in order. shorts: the shorter side, px,
     that each split's pictures are decoded to."""
-    parts = [todo[k : k + 16] for k in range(0, len(todo), 16)]
+    parts = [todo[k : k + 8] for k in range(0, len(todo), 8)]
     look = lambda part: [_check_file(path, shorts[split], pictures) for path, _, split in part]
     answers = []
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(max(READERS, os.cpu_count() or 1)) as pool,
         progress_bar(total=len(todo), desc="checking pictures", show=progress) as bar,
     ):
         for part in pool.map(look, parts):
@@ -255,7 +257,8 @@ def _count_warnings(items: list[Item], classes) -> list[str]:
     "Classes that validation has no pictures of, and classes of very different sizes."
     found = []
     train, valid = ([i for i in items if i.split == s] for s in ("train", "valid"))
-    unseen = [c for k, c in enumerate(classes) if not any(i.label == k for i in valid)]
+    seen = {i.label for i in valid}
+    unseen = [c for k, c in enumerate(classes) if k not in seen]
     if unseen and valid:
         found.append(f"no validation pictures of {', '.join(unseen[:5])}")
     n = Counter(i.label for i in train)
@@ -299,9 +302,11 @@ def take_per_class(report: FolderReport, n: int, seed: int = 0) -> FolderReport:
     """`report` with at most `n` training pictures of each class, drawn by `seed`; the validation part as it
     is."""
     check_number("per_class", n, 1, whole=True)
-    chosen = set()
-    for label in range(len(report.classes)):
-        own = [k for k, i in enumerate(report.items) if i.split == "train" and i.label == label]
+    of_class, chosen = {}, set()
+    for k, item in enumerate(report.items):
+        if item.split == "train":
+            of_class.setdefault(item.label, []).append(k)
+    for label, own in of_class.items():
         order = np.random.default_rng([seed, label, 1]).permutation(len(own))[:n]
         chosen |= {own[k] for k in order}
     kept = tuple(i for k, i in enumerate(report.items) if k in chosen or i.split != "train")

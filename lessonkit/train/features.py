@@ -86,7 +86,8 @@ def _features(self: FeatureBatches) -> Iterator[tuple[torch.Tensor, torch.Tensor
     for spec, new in zip(specs, missing):
         if new:
             index, xb, yb = next(made)
-            yield self._look(torch.from_numpy(index), xb), yb
+            if len(index):  # some of its pictures can still be read
+                yield self._look(torch.from_numpy(index), xb), yb
         else:
             index = torch.from_numpy(spec.index).to(self.device)
             yield self._table[index], labels[index]

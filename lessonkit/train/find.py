@@ -73,14 +73,14 @@ class _Curve:
     "The points so far, and why to stop (None: go on)."
 
     def __init__(self, smooth: float, diverge: float):
-        self.lrs, self.losses, self.valid_losses, self.stopped = [], [], [], None
+        self.points, self.stopped = [], None  # (lr, loss[, validation loss])
         self.smooth, self.diverge = smooth, diverge
         self.total, self.weight, self.first, self.best = 0.0, 0.0, None, math.inf
 
     def _diverges(self, loss: float) -> bool:
         "Whether the mean so far has left the best behind; the first few are too few to tell."
         self.total, self.weight = self.smooth * self.total + loss, self.smooth * self.weight + 1
-        if len(self.losses) < WARMUP:
+        if len(self.points) < WARMUP:
             return False
         late = self.total / self.weight
         self.first = late if self.first is None else self.first
@@ -101,22 +101,20 @@ def add(self: _Curve, lr: float, loss: float, valid_loss: float | None = None) -
     if not math.isfinite(loss) or (valid_loss is not None and not math.isfinite(valid_loss)):
         self.stopped = "not finite"
         return
-    self.lrs.append(lr)
-    self.losses.append(loss)
-    if valid_loss is not None:
-        self.valid_losses.append(valid_loss)
+    self.points.append((lr, loss) if valid_loss is None else (lr, loss, valid_loss))
     if self._diverges(loss):
         self.stopped = "diverged"
 
 # %% ../../nbs/api/5_train/10_find.ipynb #6e579169
 def _result(curve: _Curve, mode: str, n_steps: int) -> LRFind:
-    if not curve.lrs:
+    if not curve.points:
         if curve.stopped == "interrupted":
             raise KeyboardInterrupt
         raise ValueError(
             "the loss of the first step is not finite: look at the data (NaN?), loss_fn and precision"
         )
-    found = LRFind(curve.lrs, curve.losses, curve.valid_losses, curve.stopped, mode, n_steps, curve.smooth)
+    lrs, losses, *more = map(list, zip(*curve.points))
+    found = LRFind(lrs, losses, more[0] if more else [], curve.stopped, mode, n_steps, curve.smooth)
     if curve.stopped == "interrupted" and not found.suggestions:
         raise KeyboardInterrupt
     return found
@@ -171,10 +169,10 @@ class _Looks:
 
     def look(self) -> None:
         "Read them off the device."
-        for lr, loss, valid_loss in self.waiting:
-            self.curve.add(lr, float(loss), None if valid_loss is None else float(valid_loss))
         self.bar.update(len(self.waiting))
-        self.waiting.clear()
+        while self.waiting:  # each once, also if an interrupt comes and somebody looks again
+            lr, loss, valid_loss = self.waiting.pop(0)
+            self.curve.add(lr, float(loss), None if valid_loss is None else float(valid_loss))
 
 # %% ../../nbs/api/5_train/10_find.ipynb #8cd3fefc
 def _sweep(updater: Updater, curve: _Curve, lrs: list[float], valid: list, bar) -> None:

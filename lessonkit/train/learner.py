@@ -25,6 +25,7 @@ from ..evaluate import Predictions, accuracy, average_preds, evaluate
 from ..evaluate import get_preds as preds_of
 from ..images.augment import get_preset
 from ..images.data import Batches, ImageData
+from ..images.folders import DataError
 from ..nets.bodies import DEFAULT_ARCH
 from ..nets.classifier import Classifier, build_model, check_size
 from ..nets.groups import freeze_to as freeze_groups
@@ -36,7 +37,7 @@ from ..show import card_html, table_html
 from .features import FeatureBatches
 from .find import lr_find
 from .history import History
-from .loop import CycleDone, EpochDone, StepDone
+from .loop import CycleDone, EpochDone, StepDone, TrainingError
 from .loop import trial as try_updates
 from .optim import make_opt as new_opt
 from .optim import param_groups
@@ -232,7 +233,7 @@ def find(self: Learner, lrs: list[float] | None = None, **options) -> LRFind:
     others of `lr_find`.
 
     lrs: the ratios of the layer groups' lrs, such as `spread_lrs(1, 3, 10)`; the result is the last group's
-    lr. OutOfMemoryError: smaller batches may do.
+    lr. OutOfMemoryError: smaller batches may do; TrainingError: the pictures are gone.
     """
     options = {"progress": True, "device": self.device, "precision": self.train_precision} | options
     opt = self.make_opt(lrs or 1.0)
@@ -240,11 +241,14 @@ def find(self: Learner, lrs: list[float] | None = None, **options) -> LRFind:
         with self.lock, self.random:
             return lr_find(self.model, self.batches("train"), self.loss_fn, opt, **options)
     except Exception as e:
-        if not out_of_memory(e):
+        if not out_of_memory(e) and not isinstance(e, DataError):
             raise
+        as_before = "The learner is as it was before the sweep"
+        if isinstance(e, DataError):
+            raise TrainingError(f"{e}. {as_before}") from None
         free_memory(e)
         advice = memory_advice(getattr(self.data, "bs", None), self.size)
-        raise OutOfMemoryError(f"{advice}. The learner is as it was before the sweep") from None
+        raise OutOfMemoryError(f"{advice}. {as_before}") from None
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #c9dc13d3
 @patch
@@ -441,24 +445,36 @@ def tta(self: Learner, n: int = 4, augment=None) -> Predictions:
     copies = [preds_of(self.forward, changed, self.device, self.precision) for _ in range(n)]
     return average_preds([self.get_preds(), *copies])
 
+# %% ../../nbs/api/5_train/15_learner.ipynb #1465e1fc
+def _own_classes(model: nn.Module, loaders) -> tuple[str, ...]:
+    "The names of the classes of loaders of one's own, else their numbers; none where they cannot be counted."
+    named = getattr(getattr(loaders[0], "dataset", None), "classes", ())
+    n = next(reversed([*model.head.parameters()])).shape[0] if isinstance(model, Classifier) else 0
+    return tuple(map(str, named or range(n)))
+
 # %% ../../nbs/api/5_train/15_learner.ipynb #d89eb3f5
 @patch
 def predictor(self: Learner) -> Predictor:
-    "The network as it is now, with the names of the classes; for `predict` and `save_model`."
-    dl = self.valid_dl
-    return Predictor(self.model, self.data.classes, self.size, dl.mean, dl.std, self.device, self.precision)
+    """The network as it is now, with the names of the classes; for `predict` and `save_model`. With loaders
+    of one's own it does not know how to prepare a picture: its `size` is None until you set it, `mean` and
+    `std`."""
+    dl, where = self.valid_dl, (self.device, self.precision)
+    if not isinstance(self.data, ImageData):
+        return Predictor(self.model, _own_classes(self.model, self.data), None, (), (), *where)
+    return Predictor(self.model, self.data.classes, self.size, dl.mean, dl.std, *where)
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #0bfa869b
 @patch
 def predict(self: Learner, files, bs: int = 32) -> list[Prediction]:
-    "A `Prediction` for each picture file."
+    "A `Prediction` for each picture file. ValueError: loaders of one's own (see `predictor`)."
     files = [files] if isinstance(files, str | os.PathLike) else files
     return list(self.predictor().predict(files, bs))
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #8b1a1b6a
 @patch
 def save(self: Learner, folder: str | os.PathLike) -> Path:
-    "Write the model (`model.safetensors`, `model.json`) and the last run's `history.json` into a folder."
+    """Write the model (`model.safetensors`, `model.json`) and the last run's `history.json` into a folder;
+    what is not known of loaders of one's own is left open in `model.json` (see `predictor`)."""
     save_model(folder, self.predictor())
     self.history.save(Path(folder) / "history.json")
     return Path(folder)

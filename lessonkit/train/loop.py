@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..basics import check_number
 from ..evaluate import evaluate
+from ..images.folders import DataError
 from .restore import no_trace
 from .schedule import Schedule
 from .update import Updater, loss_with, updater_for, updates
@@ -144,15 +145,18 @@ def train_events(
     pass; start: updates already made (the optimizer then has its initial lrs and state, and train_dl is the
     `Passes` that they left); losses: of those since the last evaluation; eval_precision: of evaluations, None
     for that of the training. An evaluation comes at the end of each epoch, each cycle and the run.
-    TrainingError when the loss is not finite.
+    TrainingError: the loss is not finite, or the pictures are gone.
     """
     for group in opt.param_groups:
         group.setdefault("initial_lr", float(group["lr"]))
     device, loss = torch.device(device), loss_with(loss_fn)
     validate = partial(evaluate, model, valid_dl, loss_fn, metrics, device, eval_precision or precision)
-    with updater_for(model, train_dl, opt, loss, device, accumulate, precision, scaler) as updater:
-        before = [torch.as_tensor(loss, dtype=torch.float32, device=device) for loss in losses]
-        yield from _run(updater, schedule, validate, start, before)
+    try:
+        with updater_for(model, train_dl, opt, loss, device, accumulate, precision, scaler) as updater:
+            before = [torch.as_tensor(loss, dtype=torch.float32, device=device) for loss in losses]
+            yield from _run(updater, schedule, validate, start, before)
+    except DataError as e:
+        raise TrainingError(str(e)) from e
 
 # %% ../../nbs/api/5_train/06_loop.ipynb #cd7bf16f
 def trial(

@@ -10,6 +10,7 @@ import signal
 import threading
 
 from ..basics import amount, check_number
+from .restore import raises_interrupt
 
 # %% ../../nbs/api/5_train/05_stop.ipynb #363d889d
 class StopRequest:
@@ -30,7 +31,7 @@ class StopRequest:
 
     def __enter__(self):
         self._before, main = None, threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if main and raises_interrupt(signal.getsignal(signal.SIGINT)):
             self._before = signal.signal(signal.SIGINT, self.ask)
         return self
 

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from matplotlib.figure import Figure
 from traitlets import Bool, Dict, Int, List, TraitError, Unicode, validate
 
-from ..basics import check_number
+from ..basics import check_number, printable
 from ..evaluate import Predictions, confusion_matrix, most_confused, wilson_interval
 from ..images.data import ImageData
 from ..images.decode import load_picture, resize_short
@@ -256,8 +256,8 @@ def page_state(self: Results, most: int = 36) -> dict:
 # %% ../../nbs/api/6_widgets/09_results.ipynb #e3a2da27
 def _label(name: str, most: int = 12) -> str:
     "A class's name for a figure, in one line."
-    name = " ".join(name.split())
-    return (name if len(name) <= most else name[: most - 1] + "…").replace("$", r"\$")
+    name = printable(" ".join(name.split()))
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 # %% ../../nbs/api/6_widgets/09_results.ipynb #304c5e88
 def _plot_ranks(ranks: list, ax) -> None:
@@ -267,7 +267,7 @@ def _plot_ranks(ranks: list, ax) -> None:
     ]
     names, values = zip(*pairs) if pairs else ((), ())
     new_axes(ax, xlabel="taken for another, pictures").barh(range(len(names)), values, color=ORANGE)
-    ax.set_yticks(range(len(names)), names, fontsize="small")
+    ax.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)
     ax.invert_yaxis()
 
 # %% ../../nbs/api/6_widgets/09_results.ipynb #db98c0d7
