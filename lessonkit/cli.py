@@ -226,7 +226,7 @@ def predict(args) -> int:
         bad += bool(p.error)
         if args.json:
             row = {k: v for k, v in asdict(p).items() if (k == "error") == bool(p.error) or k == "file"}
-            print(json.dumps(row, ensure_ascii=False))
+            print(json.dumps(row, ensure_ascii=False, allow_nan=False))
         elif not p.error:
             print(f"{p.file:<{width}}  {p.label:<{max(5, *map(len, model.classes))}}  {p.confidence:10.4f}")
         if p.error:
