@@ -164,8 +164,9 @@ def _check_pair(folder: Path, info: dict, checksum: str) -> None:
         apart, why = True, f"{path.name}: {e}"
     if apart:
         raise ValueError(
-            f"{path} and model.safetensors are no pair ({why}): one was changed, or a save was cut short between "
-            "them. Remove model.json to load model.safetensors, which is whole and knows the classes, or save anew"
+            f"{path} and model.safetensors are no pair ({why}): one was changed, or a save was cut short "
+            "between them. Remove model.json to load model.safetensors, which is whole and knows the "
+            "classes, or save anew"
         )
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #3a7b4838
