@@ -230,8 +230,8 @@ def _hand_over(self: Pictures) -> None:
         self._give_up(e)
     for name, *_, short, _, _, _ in pack.index:
         self._decoded[str(self.root / name)].pop(short)
-    for name, picture in entries:
-        self._decoded[str(self.root / name)][picture.short] = picture
+    for name, picture in entries:  # still in memory, so no CRC is needed
+        self._decoded[str(self.root / name)][picture.short] = replace(picture, crc=None)
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #c4708791
 @patch
