@@ -21,6 +21,7 @@ from .device import autocast, to_device
 from .images.decode import load_picture
 from .images.render import centre
 from .nets.classifier import build_model
+from .nets.weights import check_normalisation
 from .tensors import read_tensors, write_tensors
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #e9cf9c2b
@@ -89,15 +90,6 @@ class Predictor:
             said |= {f: _named(f, row, self.classes) for f, row in zip(pictures, probs.tolist())}
         return [said[f] for f in files]
 
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #d3ab89d7
-def _check_normalisation(mean, std) -> None:
-    "ValueError unless both are three numbers that make sense, the std above 0."
-    for name, values, low in (("mean", mean, -1e3), ("std", std, 1e-6)):
-        if not isinstance(values, list | tuple) or len(values) != 3:
-            raise ValueError(f"{name} must be three numbers, one for each colour")
-        for value in values:
-            check_number(name, value, low, 1e3)
-
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #a9bf8e5f
 def _check_info(info) -> None:
     "ValueError, by name, unless `info` has what a network needs: arch, classes, size, mean, std."
@@ -111,7 +103,7 @@ def _check_info(info) -> None:
     if len(set(classes)) < len(classes):
         raise ValueError("classes has a name twice")
     check_number("size", info["size"], 1, 4096, whole=True)
-    _check_normalisation(info["mean"], info["std"])
+    check_normalisation(info["mean"], info["std"])
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #6b7c023b
 def _check_weights(state: dict[str, torch.Tensor], masks=()) -> None:
@@ -149,8 +141,7 @@ def save_model(folder: str | os.PathLike, predictor: Predictor, **more) -> Path:
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     _check_info(info)
     _check_weights(tensors, _masks(model, info["arch"]))
-    words = {"lessonkit": json.dumps(info, allow_nan=False)}
-    crc = write_tensors(folder / "model.safetensors", tensors, words)
+    crc = write_tensors(folder / "model.safetensors", tensors, json.dumps(info, allow_nan=False))
     return write_whole(folder / "model.json", info | {"checksum": crc}).parent
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #d71a0aec
@@ -189,18 +180,14 @@ def _read_model(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no model: `lessonkit train --out` writes model.safetensors")
     try:
-        state, about = read_tensors(path)
-        if "lessonkit" in about:
-            info = parse_json(about["lessonkit"])
-            if "checksum" not in about:
-                raise ValueError("model.safetensors has lost its checksum")
-        else:
-            info = _read_old(folder)
+        state, words = read_tensors(path)
+        sealed = "lessonkit" in words
+        info = parse_json(words["lessonkit"]) if sealed else _read_old(folder)
         _check_info(info)
     except ValueError as e:
         raise ValueError(f"{folder} holds no model that can be read ({e})") from e
-    if "lessonkit" in about:
-        _check_pair(folder, info, about["checksum"])
+    if sealed:
+        _check_pair(folder, info, words["checksum"])
     return info, state
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #b384f3ae

@@ -8,6 +8,7 @@ __all__ = ['checksum', 'write_tensors', 'read_tensors']
 # %% ../nbs/api/0_ground/04_tensors.ipynb #8f8d55d0
 import json
 import os
+import re
 import zlib
 from pathlib import Path
 
@@ -18,27 +19,28 @@ from safetensors.torch import save
 from .basics import write_whole
 
 # %% ../nbs/api/0_ground/04_tensors.ipynb #08063549
-def checksum(tensors: dict[str, torch.Tensor], about: dict[str, str]) -> str:
+def checksum(tensors: dict[str, torch.Tensor], about: str) -> str:
     """CRC-32 of tensors (contiguous, on the CPU) with their names, types and shapes, and of the words `about`
     them, as eight hex digits. It finds accidents, not malice."""
     names = sorted(tensors)
-    head = [sorted(about.items()), [[n, str(tensors[n].dtype), list(tensors[n].shape)] for n in names]]
+    head = [about, [[n, str(tensors[n].dtype), list(tensors[n].shape)] for n in names]]
     crc = zlib.crc32(json.dumps(head).encode())
     for name in names:
         crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), crc)
     return f"{crc:08x}"
 
 # %% ../nbs/api/0_ground/04_tensors.ipynb #bf56d7f8
-def write_tensors(path: str | os.PathLike, tensors: dict[str, torch.Tensor], about: dict[str, str]) -> str:
+def write_tensors(path: str | os.PathLike, tensors: dict[str, torch.Tensor], about: str) -> str:
     """Write tensors (contiguous, on the CPU, no two in the same memory) and words `about` them as one
     safetensors file, whole or not at all. Returns their `checksum`, which the file holds, too."""
     crc = checksum(tensors, about)
-    write_whole(path, save(tensors, metadata=about | {"checksum": crc}))
+    write_whole(path, save(tensors, metadata={"lessonkit": f"{crc} {about}"}))
     return crc
 
 # %% ../nbs/api/0_ground/04_tensors.ipynb #719f76c0
 def read_tensors(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, and the words about them; "checksum" is among those if it had one.
+    """The tensors of a safetensors file, and the words in its header by name: if `write_tensors` wrote it,
+    "lessonkit" and "checksum" are among these.
 
     FileNotFoundError; ValueError, the reason alone, for a file that is damaged or none of these.
     """
@@ -46,10 +48,14 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict
         raise FileNotFoundError(f"{path} is not there")
     try:
         with safe_open(path, "pt") as f:
-            about, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+            words, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
     except Exception as e:  # safetensors has errors of its own, not all of one kind
         raise ValueError(f"{type(e).__name__}: {str(e)[:200]}") from e
-    words = {k: v for k, v in about.items() if k != "checksum"}
-    if "checksum" in about and about["checksum"] != (found := checksum(tensors, words)):
-        raise ValueError(f"damaged: its checksum is {found}, not {about['checksum'][:8]!r}")
-    return tensors, about
+    if "lessonkit" not in words:
+        return tensors, words
+    crc, _, about = words["lessonkit"].partition(" ")
+    if not re.fullmatch("[0-9a-f]{8}", crc):
+        raise ValueError("there is no checksum in it: it is damaged, or of an older lessonkit")
+    if crc != (found := checksum(tensors, about)):
+        raise ValueError(f"damaged: its checksum is {found}, not {crc}")
+    return tensors, words | {"lessonkit": about, "checksum": crc}
