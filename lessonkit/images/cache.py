@@ -23,7 +23,14 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from ..basics import cache_folder, check_number, parse_json, write_whole
+from lessonkit.basics import (
+    cache_folder,
+    check_number,
+    parse_json,
+    with_checksum,
+    without_checksum,
+    write_whole,
+)
 from .decode import read_picture, resize_short
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #68ecffb5
@@ -64,11 +71,6 @@ def _mapped(path: Path, index: list) -> list[tuple[str, Decoded]]:
         raise ValueError(f"{len(pixels):,} bytes of pixels, {at:,} are expected")
     return entries
 
-# %% ../../nbs/api/2_images/01_cache.ipynb #02813223
-def _crc_of(content: dict) -> int:
-    "The CRC-32 of an index."
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
-
 # %% ../../nbs/api/2_images/01_cache.ipynb #598efca9
 _FORMAT = "lessonkit.pictures.3"
 _HEADER = 300  # bytes that the index takes for a picture, at most (but for very long paths)
@@ -99,16 +101,16 @@ class _Pack:
         with self.file:
             os.fsync(self.file.fileno())
         content = {"format": _FORMAT, "root": str(self.root), "index": self.index}
-        return write_whole(self.path.with_suffix(".json"), content | {"crc": _crc_of(content)})
+        return write_whole(self.path.with_suffix(".json"), with_checksum(content))
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #9d133b4d
 def _read_pack(index: Path) -> list[tuple[str, Decoded]]:
     "The pictures of the pack that an index belongs to, with their files' names; none where it is not whole."
     try:
         about = parse_json(index.read_bytes())
-        if about["format"] != _FORMAT or about.pop("crc") != _crc_of(about):
+        if about["format"] != _FORMAT or "checksum" not in about:
             return []
-        return _mapped(index.with_suffix(".pixels"), about["index"])
+        return _mapped(index.with_suffix(".pixels"), without_checksum(about)["index"])
     except (OSError, ValueError, KeyError, TypeError):
         return []
 

@@ -13,7 +13,14 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 
-from ..basics import check_known, check_number, parse_json, write_whole
+from lessonkit.basics import (
+    check_known,
+    check_number,
+    parse_json,
+    with_checksum,
+    without_checksum,
+    write_whole,
+)
 from ..plot import plot_history
 from ..show import card_html, key_html, line_html, shorten, table_html
 from .loop import CycleDone, EpochDone, StepDone
@@ -281,14 +288,14 @@ def from_dict(cls: History, d: dict) -> History:
 # %% ../../nbs/api/5_train/07_history.ipynb #216d440c
 @patch
 def save(self: History, path) -> Path:
-    "Write it as JSON, whole or not at all."
-    return write_whole(path, self.to_dict())
+    "Write it as JSON with a checksum, whole or not at all."
+    return write_whole(path, with_checksum(self.to_dict()))
 
 # %% ../../nbs/api/5_train/07_history.ipynb #63c58174
 @patch(cls_method=True)
 def load(cls: History, path) -> History:
-    "Read what `save` wrote. ValueError for another file."
+    "Read what `save` wrote. ValueError for another file, and for one that has been damaged since."
     try:
-        return cls.from_dict(parse_json(Path(path).read_bytes()))
+        return cls.from_dict(without_checksum(parse_json(Path(path).read_bytes())))
     except ValueError as e:
         raise ValueError(f"{path} holds no history: {e}") from e

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from ..basics import check_number, parse_json, write_whole
+from ..basics import check_number, parse_json, with_checksum, without_checksum, write_whole
 from ..plot import format_lr, loss_limits, plot_lr_find
 from ..show import card_html, line_html, table_html
 from .rules import RULES, smooth_losses
@@ -223,14 +223,14 @@ _FORMAT = {"format": "lessonkit.lr_find", "version": 1}
 @patch
 def save(self: LRFind, path) -> Path:
     "Write the curve as JSON, whole or not at all."
-    return write_whole(path, _FORMAT | asdict(self))
+    return write_whole(path, with_checksum(_FORMAT | asdict(self)))
 
 # %% ../../nbs/api/5_train/09_suggest.ipynb #034840dc
 @patch(cls_method=True)
 def load(cls: LRFind, path) -> LRFind:
-    "The curve that `save` wrote. ValueError for any other file."
+    "The curve that `save` wrote. ValueError for any other file, and for one that has been damaged since."
     try:
-        saved = parse_json(Path(path).read_bytes())
+        saved = without_checksum(parse_json(Path(path).read_bytes()))
         if not isinstance(saved, dict) or {k: saved.pop(k, None) for k in _FORMAT} != _FORMAT:
             raise ValueError(f"it does not say {_FORMAT}")
         return cls(**saved)
