@@ -148,8 +148,8 @@ def with_checksum(values: dict) -> dict:
 
 # %% ../nbs/api/0_ground/00_basics.ipynb #34d4a714
 def without_checksum(values):
-    """What `with_checksum` was given. ValueError if it has changed since; what has no `checksum` comes back as
-    it is."""
+    """What `with_checksum` was given; what has no `checksum` as it is. ValueError for what has changed
+    since."""
     if not isinstance(values, dict) or "checksum" not in values:
         return values
     known = {k: v for k, v in values.items() if k != "checksum"}
