@@ -694,6 +694,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'lessonkit.predict.Predictor.predict': ( 'api/4_evaluate/predict.html#predictor.predict',
                                                                             'lessonkit/predict.py'),
                                    'lessonkit.predict._build': ('api/4_evaluate/predict.html#_build', 'lessonkit/predict.py'),
+                                   'lessonkit.predict._check_answer': ('api/4_evaluate/predict.html#_check_answer', 'lessonkit/predict.py'),
                                    'lessonkit.predict._check_info': ('api/4_evaluate/predict.html#_check_info', 'lessonkit/predict.py'),
                                    'lessonkit.predict._check_pair': ('api/4_evaluate/predict.html#_check_pair', 'lessonkit/predict.py'),
                                    'lessonkit.predict._check_weights': ( 'api/4_evaluate/predict.html#_check_weights',

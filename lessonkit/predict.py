@@ -37,12 +37,7 @@ class Prediction:
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #836767e7
 def _named(file: str, probs: list[float], classes: tuple[str, ...]) -> Prediction:
-    """The prediction that the probabilities of the classes make, an error if they are no numbers. ValueError
-    unless there is one for each class."""
-    if len(probs) != len(classes):
-        raise ValueError(
-            f"the network gives {len(probs)} numbers for a picture, one for each of {classes} is needed"
-        )
+    "The prediction that the probabilities of the classes make, an error if they are no numbers."
     if not all(map(math.isfinite, probs)):
         return Prediction(
             file, error="the network's answer is not a number: its weights are damaged or too large"
@@ -102,7 +97,7 @@ def _check_info(info) -> None:
         raise ValueError("classes must be a list of names")
     if len(set(classes)) < len(classes):
         raise ValueError("classes has a name twice")
-    check_number("size", info["size"], 1, 4096, whole=True)
+    check_number("size", info["size"], 8, 2048, whole=True)
     check_normalisation(info["mean"], info["std"])
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #6b7c023b
@@ -200,6 +195,19 @@ def _build(arch: str | None, classes: list[str], state: dict[str, torch.Tensor])
         raise ValueError(f"the weights do not fit {arch} with {len(classes)} classes")
     return build_model(arch, len(classes), weights=None)
 
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #35d28b05
+def _check_answer(model: nn.Module, size: int, n_classes: int, device) -> None:
+    "ValueError unless the model answers a picture of `size` px with a number for each class."
+    try:
+        with torch.inference_mode():
+            shape = tuple(model(torch.zeros(1, 3, size, size, device=device)).shape)
+    except Exception as e:  # a module of one's own may fail in any way
+        raise ValueError(f"the network cannot take pictures of {size} px ({str(e)[:100]})") from e
+    if shape != (1, n_classes):
+        raise ValueError(
+            f"the network answers with {shape} numbers, not with one for each of {n_classes} classes"
+        )
+
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #7c1cadbf
 def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device="cpu") -> Predictor:
     """The `Predictor` that `save_model` wrote. model: the module to fill, needed only if it was not built by
@@ -215,9 +223,10 @@ def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device
         model = _build(arch, classes, state) if model is None else model
         _check_weights(state, _masks(model, arch))
         model.load_state_dict(state)
+        _check_answer(model.to(device).eval(), info["size"], len(classes), device)
     except RuntimeError as e:
         name = arch or type(model).__name__
         raise ValueError(f"{folder}: the weights do not fit {name} ({str(e).splitlines()[0]})") from e
     except ValueError as e:
         raise ValueError(f"{folder}: {e}") from e
-    return Predictor(model.to(device).eval(), classes, info["size"], info["mean"], info["std"], device)
+    return Predictor(model, classes, info["size"], info["mean"], info["std"], device)
