@@ -81,6 +81,11 @@ def test_a_checksum_is_of_the_values_and_zlibs():
     for wrong in ({"a": "u"}, {"b": [1.5]}, {"c": 1}, {"checksum": 3}):
         with pytest.raises(ValueError, match="damaged"):
             without_checksum(with_checksum(values) | wrong)
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="damaged"):
+        without_checksum({"a": deep, "checksum": "00000000"})
 
 
 # ------------------------------------------------------------------------------------------- tensors
@@ -196,6 +201,15 @@ def test_an_unknown_network_and_a_million_classes_are_refused_before_they_are_bu
         with pytest.raises(ValueError, match=word) as e:
             load_model(folder)
         assert str(folder) in str(e.value)
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    for classes, size in ((["cat", "cat"], 16), (["cat", "dog"], 10**9)):
+        with pytest.raises(ValueError, match="twice|size="):
+            save_model(tmp_path / "model", Predictor(module(), classes, size, HALF, FIFTH))
+    with pytest.raises(ValueError, match="JSON"):
+        save_model(tmp_path / "model", Predictor(module(), ["a", "b"], 16, HALF, FIFTH), accuracy=math.nan)
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -325,6 +339,14 @@ def test_a_history_without_a_finite_number_is_shown():
     assert History.from_dict(json.loads(json.dumps(saved))).best == {}
 
 
+def test_a_wild_loss_is_cut_at_the_training_loss_that_is_known():
+    def plot(valid_loss):
+        last = EPOCH | {"step": 4, "valid_loss": valid_loss}
+        return History.from_dict(history(epochs=[EPOCH | {"train_loss": None}, last]))._repr_html_()
+
+    assert plot(1e6).partition("<svg")[2] == plot(1.0).partition("<svg")[2]
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -354,13 +376,13 @@ def test_a_kept_picture_that_has_changed_is_decoded_again_once(tmp_path, monkeyp
 
     def seen():
         pictures = Pictures(root)
-        held = [pictures.get(file, 20).pixels.tobytes() for file in files]
+        held = [pictures.get(file, 20) for file in files]
         pictures.flush(wait=True)
-        return held
+        return [(p.pixels.tobytes(), p.width) for p in held]
 
     before = seen()
     (path,) = (tmp_path / "cache").rglob(part)
-    flip(path, path.read_bytes().index(b"20,") if part == "*.json" else 5)
+    flip(path, path.read_bytes().index(b" 40,") + 1 if part == "*.json" else 5)  # a width, or a pixel
     assert seen() == before
     monkeypatch.setattr("lessonkit.images.cache.read_picture", lambda *a: 1 / 0)
     assert seen() == before  # what was decoded again is found, not the damaged one
@@ -370,10 +392,11 @@ def test_what_lies_beside_lessons_and_samples_may_be_damaged(tmp_path, monkeypat
     monkeypatch.setattr(exercises, "PROGRESS", str(tmp_path / "progress.json"))
     copy_lessons(tmp_path, lessons={"a.ipynb": b"{}"})
     write_samples(tmp_path / "s", "side_on", 12, 12, size=16)
-    for text in ("[" * 10**6, '{"a.ipynb": NaN}', '{"a.ipynb": ' + "[" * 960 + "]" * 960 + "}", "3"):
+    for text in ("[" * 10**6, '{"a.ipynb": NaN}', '{"a.ipynb": [[]]}', "3"):
         for name in (".lessonkit.json", "progress.json", "s/samples.json"):
             (tmp_path / name).write_text(text)
         assert copy_lessons(tmp_path, lessons={"a.ipynb": b"{}"}) == []
+        assert json.loads((tmp_path / ".lessonkit.json").read_text()) == {}
         with pytest.raises(ValueError, match="progress.json is damaged"):
             exercises.progress()
         with pytest.raises(FileExistsError, match="samples.json|another set"):
