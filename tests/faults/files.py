@@ -66,30 +66,13 @@ RAW = {  # JSON that no Python value becomes
     "@bottomless": "[" * 1_000_000,
     "@objects": '{"a":' * 100_000,
 }
+# fmt: off
 NASTY = [
-    *(None, True, False, "", "x", "\0", "\ud800", "resnet10", "resnet11", [], {}, [[]], [None], {"a": 1}),
-    *(
-        -5,
-        -1,
-        0,
-        1,
-        2,
-        3,
-        0.5,
-        -0.0,
-        1e-320,
-        1e9,
-        1e12,
-        2**63,
-        1e30,
-        1e38,
-        1e300,
-        -1e300,
-        [0] * 3,
-        [1e308] * 3,
-    ),
-    *(["a", "a"], ["a", "b", "c"], [0.5, 0.5], [[0.1], [0.2]], "9" * 100_000, *RAW),
+    None, True, False, "", "x", "\0", "\ud800", "resnet10", "resnet11", [], {}, [[]], [None], {"a": 1},
+    -5, -1, 0, 1, 2, 3, 0.5, -0.0, 1e-320, 1e9, 1e12, 2**63, 1e30, 1e38, 1e300, -1e300, [0] * 3, [1e308] * 3,
+    ["a", "a"], ["a", "b", "c"], [0.5, 0.5], [[0.1], [0.2]], "9" * 100_000, *RAW,
 ]
+# fmt: on
 
 
 @dataclass
@@ -253,44 +236,44 @@ def a_history() -> History:
     return history
 
 
+ABOUT = {"classes": ["cat", "dog"], "size": 32, "mean": [0.5] * 3, "std": [0.2] * 3}
+
+
 def model_kinds(folder: Path, photo: Path) -> list[Kind]:
-    "Models: of one's own module, by name, with wrong values under a right checksum, of an older lessonkit."
-    about = {"classes": ["cat", "dog"], "size": 32, "mean": [0.5] * 3, "std": [0.2] * 3}
-    own = save_model(folder / "own", Predictor(small(), **about), accuracy=0.5)
-    named = save_model(folder / "named", Predictor(build_model("resnet10", 2, weights=None, seed=0), **about))
+    "Models: of one's own module and its model.json, and of a network that has a name."
+    own = save_model(folder / "own", Predictor(small(), **ABOUT), accuracy=0.5)
+    net = build_model("resnet10", 2, weights=None, seed=0)
+    named = save_model(folder / "named", Predictor(net, **ABOUT))
     tensors, words = read_tensors(own / "model.safetensors")
-    info = json.loads(words["lessonkit"])
-    write_tensors(alone := folder / "alone" / "model.safetensors", tensors, json.dumps(info))
-    (old := folder / "old").mkdir()
-    save_file(tensors, old / "model.safetensors")
-    write_whole(old / "model.json", info | {"format": 1})
+    info, said = json.loads(words["lessonkit"]), lambda: predictions(own, photo, small)
+    return [
+        Kind("model.safetensors", own / "model.safetensors", said, "own"),
+        Kind(
+            "model.safetensors, a named network",
+            named / "model.safetensors",
+            lambda: predictions(named, photo),
+            "named",
+        ),
+        Kind("model.json", own / "model.json", said, "own", document=info),
+        *loose_kinds(folder, photo, tensors, info),
+    ]
+
+
+def loose_kinds(folder: Path, photo: Path, tensors: dict, info: dict) -> list[Kind]:
+    "Models whose values no checksum tells: under a new one, and of an older lessonkit."
+    alone, old = folder / "alone" / "model.safetensors", folder / "old" / "model.json"
+    write_tensors(alone, tensors, json.dumps(info))
+    write_whole(old, older := info | {"format": 1})
+    save_file(tensors, old.with_name("model.safetensors"))
 
     def sealed(values):  # with the right checksum, as another program might write it
         write_tensors(folder / "values", tensors, text_of(values))
         return (folder / "values").read_bytes()
 
-    said = lambda where, make=small: lambda: predictions(where, photo, make)
+    said = lambda path: lambda: predictions(path.parent, photo, small)
     return [
-        Kind("model.safetensors", own / "model.safetensors", said(own), "own"),
-        Kind("model.safetensors, a named network", named / "model.safetensors", said(named, None), "named"),
-        Kind("model.json", own / "model.json", said(own), "own", document=info),
-        Kind(
-            "model.safetensors, sealed anew",
-            alone,
-            said(alone.parent),
-            "alone",
-            False,
-            document=info,
-            render=sealed,
-        ),
-        Kind(
-            "model.json of format 1",
-            old / "model.json",
-            said(old),
-            "old",
-            False,
-            document=info | {"format": 1},
-        ),
+        Kind(f"{alone.name}, sealed anew", alone, said(alone), "alone", False, document=info, render=sealed),
+        Kind(f"{old.name} of format 1", old, said(old), "old", False, document=older),
     ]
 
 
@@ -353,11 +336,9 @@ def cache_kinds(folder: Path) -> list[Kind]:
 
 def lab_kinds(folder: Path) -> list[Kind]:
     "What is kept of a reader's work, and of the lessons that were handed over: the reader's own stay."
-    progress_file = write_whole(
-        folder / "progress.json",
-        {"01.1": {"tries": 3, "hints": 1, "solved": True, "solution": False}, "01.2": {"tries": 1}},
-    )
-    exercises.PROGRESS = str(progress_file)
+    first = {"tries": 3, "hints": 1, "solved": True, "solution": False}
+    path = write_whole(folder / "progress.json", told := {"01.1": first, "01.2": {"tries": 1}})
+    exercises.PROGRESS = str(path)
     home = folder / "lab"
     copy_lessons(home, lessons={"a.ipynb": b"{}", "b.ipynb": b"{}"})
     (home / "a.ipynb").write_bytes(b"mine")
@@ -366,23 +347,12 @@ def lab_kinds(folder: Path) -> list[Kind]:
         copy_lessons(home, update=True, lessons={"a.ipynb": b"new", "b.ipynb": b"{}"})
         return (home / "a.ipynb").read_bytes(), (home / "b.ipynb").read_bytes()
 
-    def done():
-        told = exercises.progress()
-        return repr(told), told._repr_html_()
-
+    done = lambda: (repr(exercises.progress()), exercises.progress()._repr_html_())
     kept = home / ".lessonkit.json"
+    given = json.loads(kept.read_text())
     return [
-        Kind(
-            "progress.json",
-            progress_file,
-            done,
-            "progress.json",
-            False,
-            document=json.loads(progress_file.read_text()),
-        ),
-        Kind(
-            ".lessonkit.json", kept, lessons, "", errors=(), home=home, document=json.loads(kept.read_text())
-        ),
+        Kind(path.name, path, done, path.name, False, document=told),
+        Kind(kept.name, kept, lessons, "", errors=(), home=home, document=given),
     ]
 
 
