@@ -241,7 +241,7 @@ def predict(args) -> int:
         bad += bool(p.error)
         if args.json:
             row = {k: v for k, v in asdict(p).items() if (k == "error") == bool(p.error) or k == "file"}
-            print(json.dumps(row))  # ASCII, which passes through any pipe
+            print(json.dumps(row, allow_nan=False))  # ASCII, which passes through any pipe
         elif not p.error:
             print(f"{printable(p.file):<{width}}  {printable(p.label):<{wide}}  {p.confidence:10.4f}")
         if p.error:

@@ -118,8 +118,8 @@ def _plot_lrs(ax, lrs, names=()):
             linewidth=1.6,
             label=names[k],
         )
-    if len(groups) > 1:
-        tops = [max(line) for line in groups if max(line) > 0]
+    tops = [max(line) for line in groups if max(line) > 0]
+    if len(groups) > 1 and tops:
         ax.set(yscale="log", ylim=(min(tops) / 100, max(tops) * 2))  # the foot of a cosine is zero: cut it
         ax.legend(frameon=False, fontsize="small", ncols=len(groups))
 

@@ -7,6 +7,7 @@ __all__ = ['Prediction', 'Predictor', 'save_model', 'load_model']
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #69579f98
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import nn
 
-from .basics import write_whole
+from .basics import check_number, parse_json, write_whole
 from .device import autocast, to_device
 from .images.decode import READERS, load_picture
 from .images.render import centre
 from .nets.classifier import build_model
+from .nets.weights import check_normalisation
+from .tensors import read_tensors, write_tensors
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #e9cf9c2b
 @dataclass(frozen=True)
@@ -38,7 +39,11 @@ class Prediction:
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #836767e7
 def _named(file: str, probs: list[float], classes: tuple[str, ...]) -> Prediction:
-    "The prediction that the probabilities of the classes make."
+    "The prediction that the probabilities of the classes make, an error if they are no numbers."
+    if not all(map(math.isfinite, probs)):
+        return Prediction(
+            file, error="the network's answer is not a number: its weights are damaged or too large"
+        )
     best = max(range(len(probs)), key=probs.__getitem__)
     return Prediction(file, classes[best], probs[best], dict(zip(classes, probs)))
 
@@ -92,57 +97,148 @@ class Predictor:
             said |= {f: _named(f, row, self.classes) for f, row in zip(pictures, probs.tolist())}
         return [said[f] for f in files]
 
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #cfa3c10c
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #a9bf8e5f
+def _check_info(info) -> None:
+    "ValueError, by name, unless `info` has what a network needs: arch, classes, size, mean, std."
+    if not isinstance(info, dict) or not {"arch", "classes", "size", "mean", "std"} <= info.keys():
+        raise ValueError("arch, classes, size, mean and std are needed")
+    if not isinstance(arch := info["arch"], str | None) or len(arch or "") > 200:
+        raise ValueError("arch must be the name of a network, or null")
+    classes = info["classes"]
+    if not isinstance(classes, list) or not classes or not all(isinstance(c, str) and c for c in classes):
+        raise ValueError("classes must be a list of names")
+    if len(set(classes)) < len(classes):
+        raise ValueError("classes has a name twice")
+    check_number("size", info["size"], 8, 2048, whole=True)
+    check_normalisation(info["mean"], info["std"])
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #6b7c023b
+def _check_weights(state: dict[str, torch.Tensor], masks=()) -> None:
+    "ValueError, by name, for a tensor that holds NaN or infinity; those named in `masks` may be infinite."
+    for name, value in state.items():
+        if value.is_floating_point():
+            bad = value.isnan() if name in masks else ~value.isfinite()
+            if bad.any():
+                raise ValueError(
+                    f"{int(bad.sum())} of the {value.numel():,} weights in {name} are not finite"
+                )
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #03d5fb90
+def _masks(model: nn.Module, arch: str | None) -> set[str]:
+    "The tensors that may hold infinity: the buffers of a module without a name that could be built."
+    return set() if arch else {name for name, _ in model.named_buffers()}
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #6d641cf6
+_FORMAT = 2  # 1 had no checksum, and nothing but tensors in model.safetensors
+
+
 def save_model(folder: str | os.PathLike, predictor: Predictor, **more) -> Path:
-    """Write `model.safetensors` and `model.json` (classes, size, normalisation, arch, and `more`) into
-    `folder`, each whole or not at all. Returns the folder."""
+    """Write `model.safetensors`, which holds everything, and `model.json`, which says the same but for the
+    weights (classes, size, normalisation, arch, and `more`), into `folder`, each whole or not at all. Returns
+    the folder. ValueError, and nothing is written, for what could not be loaded."""
     folder, model = Path(folder), predictor.model
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
-    write_whole(folder / "model.safetensors", save(tensors))
     info = {
-        "format": 1,
+        "format": _FORMAT,
         "arch": getattr(model, "arch", None),
         "classes": list(predictor.classes),
         "size": predictor.size,
         "mean": list(predictor.mean),
         "std": list(predictor.std),
-    }
-    return write_whole(folder / "model.json", info | more).parent
+    } | more
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    _check_info(info)
+    _check_weights(tensors, _masks(model, info["arch"]))
+    crc = write_tensors(folder / "model.safetensors", tensors, json.dumps(info, allow_nan=False))
+    return write_whole(folder / "model.json", info | {"checksum": crc}).parent
 
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #921b2522
-def _read_model(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    "What `model.json` says, and the tensors. FileNotFoundError, or ValueError where they cannot be read."
-    if not (folder / "model.json").is_file() or not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no model: model.json and model.safetensors are needed, "
-            "as `lessonkit train --out` writes them"
-        )
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #d71a0aec
+def _check_pair(folder: Path, info: dict, checksum: str) -> None:
+    "ValueError if there is a `model.json` that says something else than `model.safetensors`."
+    path = folder / "model.json"
     try:
-        info = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        info = {key: info[key] for key in ("arch", "classes", "size", "mean", "std")}
-        with safe_open(folder / "model.safetensors", "pt") as f:
-            return info, {k: f.get_tensor(k) for k in f.keys()}
-    except Exception as e:
-        raise ValueError(f"{folder} holds no model that can be read ({type(e).__name__}: {e})") from e
+        apart = path.is_file() and parse_json(path.read_bytes()) != info | {"checksum": checksum}
+        why = "they say different things"
+    except (ValueError, OSError) as e:
+        apart, why = True, f"{path.name}: {e}"
+    if apart:
+        raise ValueError(
+            f"{path} and model.safetensors are no pair ({why}): one was changed, or a save was cut short "
+            "between them. Remove model.json to load model.safetensors, which is whole and knows the "
+            "classes, or save anew"
+        )
 
-# %% ../nbs/api/4_evaluate/01_predict.ipynb #ffa84c68
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #3a7b4838
+def _read_old(folder: Path) -> dict:
+    "What the `model.json` of format 1 says. ValueError or FileNotFoundError if there is none."
+    path = folder / "model.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no model: {path.name} is needed beside a model.safetensors of an older lessonkit"
+        )
+    info = parse_json(path.read_bytes())
+    if not isinstance(info, dict) or info.get("format") != 1:
+        raise ValueError("model.safetensors says nothing of the model, and model.json is not of format 1")
+    return info
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #a1b164c5
+def _read_model(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    "What a model is, and its tensors. FileNotFoundError, or ValueError where they cannot be used."
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no model: `lessonkit train --out` writes model.safetensors")
+    try:
+        state, words = read_tensors(path)
+        sealed = "lessonkit" in words
+        info = parse_json(words["lessonkit"]) if sealed else _read_old(folder)
+        _check_info(info)
+    except ValueError as e:
+        raise ValueError(f"{folder} holds no model that can be read ({e})") from e
+    if sealed:
+        _check_pair(folder, info, words["checksum"])
+    return info, state
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #b384f3ae
+def _build(arch: str | None, classes: list[str], state: dict[str, torch.Tensor]) -> nn.Module:
+    "The untrained network for these weights. ValueError: no name, or weights for another number of classes."
+    if arch is None:
+        raise ValueError("it was saved from a module of your own: pass it as model=")
+    bias = state.get("head.linear.bias")
+    if bias is None or len(bias.reshape(-1)) != len(classes):
+        raise ValueError(f"the weights do not fit {arch} with {len(classes)} classes")
+    return build_model(arch, len(classes), weights=None)
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #35d28b05
+def _check_answer(model: nn.Module, size: int, n_classes: int, device) -> None:
+    "ValueError unless the model answers a picture of `size` px with a number for each class."
+    try:
+        with torch.inference_mode():
+            shape = tuple(model(torch.zeros(1, 3, size, size, device=device)).shape)
+    except Exception as e:  # a module of one's own may fail in any way
+        raise ValueError(f"the network cannot take pictures of {size} px ({str(e)[:100]})") from e
+    if shape != (1, n_classes):
+        raise ValueError(
+            f"the network answers with {shape} numbers, not with one for each of {n_classes} classes"
+        )
+
+# %% ../nbs/api/4_evaluate/01_predict.ipynb #7c1cadbf
 def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device="cpu") -> Predictor:
     """The `Predictor` that `save_model` wrote. model: the module to fill, needed only if it was not built by
     name.
 
-    ValueError or FileNotFoundError, with the reason, for a folder that holds no model.
+    ValueError or FileNotFoundError, with the reason, for a folder that holds no model, or one that is
+    damaged: no checksum, no load (but for those of format 1, which had none).
     """
     folder = Path(folder)
     info, state = _read_model(folder)
     arch, classes = info["arch"], info["classes"]
-    if model is None:
-        if arch is None:
-            raise ValueError(f"{folder} was saved from a module of your own: pass it as model=")
-        model = build_model(arch, len(classes), weights=None)
     try:
+        model = _build(arch, classes, state) if model is None else model
+        _check_weights(state, _masks(model, arch))
         model.load_state_dict(state)
+        _check_answer(model.to(device).eval(), info["size"], len(classes), device)
     except RuntimeError as e:
-        raise ValueError(
-            f"{folder}: the weights do not fit {arch or type(model).__name__} ({str(e).splitlines()[0]})"
-        ) from e
-    return Predictor(model.to(device).eval(), classes, info["size"], info["mean"], info["std"], device)
+        name = arch or type(model).__name__
+        raise ValueError(f"{folder}: the weights do not fit {name} ({str(e).splitlines()[0]})") from e
+    except ValueError as e:
+        raise ValueError(f"{folder}: {e}") from e
+    return Predictor(model, classes, info["size"], info["mean"], info["std"], device)

@@ -612,7 +612,7 @@ def test_a_folder_that_holds_no_model_is_refused(data, tmp_path, case):
     else:
         info = json.loads((run / "model.json").read_text())
         (run / "model.json").write_text(json.dumps(info | {"arch": "squeezenet1_1"}))
-    with pytest.raises((ValueError, FileNotFoundError), match="holds no model|do not fit"):
+    with pytest.raises((ValueError, FileNotFoundError), match="holds no model|are no pair"):
         load_model(run)
 
 

@@ -14,6 +14,7 @@ import shutil
 import threading
 import time
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,7 +24,14 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from ..basics import cache_folder, check_number, write_whole
+from lessonkit.basics import (
+    cache_folder,
+    check_number,
+    parse_json,
+    with_checksum,
+    without_checksum,
+    write_whole,
+)
 from .decode import READERS, read_picture, resize_short
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #68ecffb5
@@ -31,7 +39,8 @@ from .decode import READERS, read_picture, resize_short
 class Decoded:
     """A decoded picture: `pixels` uint8 [h, w, 3] with a shorter side of `short` px (None while they are
     being written); of its file the content's hash (`digest`), the full `width` and `height` in px, and size
-    and times of change (`identity`)."""
+    and times of change (`identity`). crc: what the CRC-32 of pixels from a disk must be, None once that is
+    known to be so."""
 
     pixels: np.ndarray | None
     short: int
@@ -39,6 +48,7 @@ class Decoded:
     width: int
     height: int
     identity: tuple[int, int, int]
+    crc: int | None = None
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #479b2603
 def _identity(path: str | os.PathLike) -> tuple[int, int, int]:
@@ -62,16 +72,16 @@ def _mapped(path: Path, index: list) -> list[tuple[str, Decoded]]:
     """The pictures of a pack, their pixels mapped into memory. ValueError where there are more or fewer than
     the index says."""
     pixels, entries, at = np.asarray(np.memmap(path, np.uint8, "r")), [], 0
-    for name, *identity, digest, width, height, short, h, w in index:
+    for name, *identity, digest, width, height, short, h, w, crc in index:
         part = pixels[at : at + h * w * 3].reshape(h, w, 3)
-        entries.append((name, Decoded(part, short, digest, width, height, tuple(identity))))
+        entries.append((name, Decoded(part, short, digest, width, height, tuple(identity), crc)))
         at += h * w * 3
     if at != len(pixels):
         raise ValueError(f"{len(pixels):,} bytes of pixels, {at:,} are expected")
     return entries
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #598efca9
-_FORMAT = "lessonkit.pictures.2"
+_FORMAT = "lessonkit.pictures.3"
 _HEADER = 300  # bytes that the index takes for a picture, at most (but for very long paths)
 
 
@@ -90,7 +100,8 @@ class _Pack:
             return False
         if self.file.write(pixels) != pixels.nbytes:
             raise OSError("the disk is full")
-        self.index.append([name, *p.identity, p.digest, p.width, p.height, p.short, *pixels.shape[:2]])
+        crc = zlib.crc32(pixels)
+        self.index.append([name, *p.identity, p.digest, p.width, p.height, p.short, *pixels.shape[:2], crc])
         self.n_bytes += pixels.nbytes + _HEADER
         return True
 
@@ -99,16 +110,16 @@ class _Pack:
         with self.file:
             os.fsync(self.file.fileno())
         content = {"format": _FORMAT, "root": str(self.root), "index": self.index}
-        return write_whole(self.path.with_suffix(".json"), content)
+        return write_whole(self.path.with_suffix(".json"), with_checksum(content))
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #9d133b4d
 def _read_pack(index: Path) -> list[tuple[str, Decoded]]:
     "The pictures of the pack that an index belongs to, with their files' names; none where it is not whole."
     try:
-        about = json.loads(index.read_text(encoding="utf-8"))
-        if about["format"] != _FORMAT:
+        about = parse_json(index.read_bytes())
+        if about["format"] != _FORMAT or "checksum" not in about:
             return []
-        return _mapped(index.with_suffix(".pixels"), about["index"])
+        return _mapped(index.with_suffix(".pixels"), without_checksum(about)["index"])
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -137,7 +148,8 @@ def _sweep(folder: Path, old: set[str], used: set[str]) -> None:
 def _open_packs(folder: Path, root: Path) -> dict[str, dict[int, Decoded]]:
     """What earlier runs have kept of the files below `root` and is still true, by path and shorter side; what
     is not is removed."""
-    decoded, used, indexes = {}, set(), sorted(folder.glob("[!.]*.json"))
+    decoded, used = {}, set()
+    indexes = sorted(folder.glob("[!.]*.json"), reverse=True)  # the newest may replace a damaged one
     packs = {i: [(str(root / name), picture) for name, picture in _read_pack(i)] for i in indexes}
     now = _identities(list({path for pack in packs.values() for path, _ in pack}))
     for index, pack in packs.items():
@@ -224,10 +236,10 @@ def _hand_over(self: Pictures) -> None:
     except (OSError, ValueError) as e:
         entries = []
         self._give_up(e)
-    for name, *_, short, _, _ in pack.index:
+    for name, *_, short, _, _, _ in pack.index:
         self._decoded[str(self.root / name)].pop(short)
-    for name, picture in entries:
-        self._decoded[str(self.root / name)][picture.short] = picture
+    for name, picture in entries:  # still in memory, so no CRC is needed
+        self._decoded[str(self.root / name)][picture.short] = replace(picture, crc=None)
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #c4708791
 @patch
@@ -261,6 +273,20 @@ def _keep(self: Pictures, path: str, picture: Decoded) -> None:
         if self._pack.n_bytes >= _PACK_BYTES:
             self._hand_over()
 
+# %% ../../nbs/api/2_images/01_cache.ipynb #b4becafe
+@patch
+def _sound(self: Pictures, path: str, picture: Decoded) -> Decoded | None:
+    "A picture that is kept, if its pixels are what was written; else None, and it is kept no more."
+    if picture.crc is None:
+        return picture
+    sound = replace(picture, crc=None) if zlib.crc32(picture.pixels) == picture.crc else None
+    with self._lock:
+        kept = dict(self._decoded[path])
+        if kept.get(picture.short) is picture:  # no other thread was quicker
+            del kept[picture.short]
+            self._decoded[path] = kept | ({picture.short: sound} if sound else {})
+    return sound
+
 # %% ../../nbs/api/2_images/01_cache.ipynb #0d70bed2
 REUSE = 1.5  # how much larger a picture must be to make a smaller one from it
 
@@ -274,11 +300,10 @@ def get(self: Pictures, path: str | os.PathLike, short: int) -> Decoded:
     if any(picture.pixels is None for picture in sizes.values()):  # in the growing pack
         self.flush()
         sizes = self._decoded.get(path, {})
-    if short in sizes:
-        return sizes[short]
+    if short in sizes and (picture := self._sound(path, sizes[short])):
+        return picture
     larger = [s for s in sizes if s >= REUSE * short]
-    if larger:
-        source = sizes[min(larger)]
+    if larger and (source := self._sound(path, sizes[min(larger)])):
         picture = replace(source, pixels=resize_short(source.pixels, short), short=short)
     else:
         identity = _identity(path)  # before it is read: a change meanwhile is then seen
@@ -307,8 +332,8 @@ def list_cache() -> list[CacheEntry]:
         root, n = "?", 0
         for index in folder.glob("*.json"):
             with suppress(OSError, ValueError, KeyError, TypeError):
-                about = json.loads(index.read_text(encoding="utf-8"))
-                root, n = about["root"], n + len(about["index"])
+                about = parse_json(index.read_bytes())
+                root, n = str(about["root"]), n + len(about["index"])
         found.append(CacheEntry(root, n, _size_of(folder), folder.stat().st_mtime, folder))
     return sorted(found, key=lambda e: -e.used)
 

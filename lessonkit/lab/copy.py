@@ -15,7 +15,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from ..basics import memory_environment, write_whole
+from ..basics import memory_environment, parse_json, write_whole
 
 # %% ../../nbs/api/8_lab/00_copy.ipynb #db6eadbd
 def lesson_folder() -> Path:
@@ -54,8 +54,8 @@ def _read_kept(path: Path) -> dict[str, str]:
     """The fingerprints that are kept. None of a damaged file: then every lesson that is there counts as the
     reader's."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return kept if isinstance(kept, dict) else {}
+        kept = parse_json(path.read_bytes())
+        return {k: v for k, v in kept.items() if isinstance(v, str)} if isinstance(kept, dict) else {}
     except (FileNotFoundError, ValueError):
         return {}
 

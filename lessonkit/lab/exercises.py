@@ -8,7 +8,6 @@ __all__ = ['PROGRESS', 'TASKS', 'Note', 'Given', 'Exercise', 'exercise', 'Progre
 
 # %% ../../nbs/api/8_lab/10_exercises.ipynb #f97cbe4b
 import html
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from types import SimpleNamespace
 
 from fastcore.basics import patch
 
-from ..basics import write_whole
+from ..basics import parse_json, write_whole
 from .task import Task, judge
 from .tasks_01 import TASKS as TASKS_01
 from .tasks_02 import TASKS as TASKS_02
@@ -76,7 +75,7 @@ def _read_progress() -> dict[str, dict]:
     """What is kept beside the lessons: exercise -> tries, hints, solved, solution. ValueError: the file is
     damaged."""
     path = Path(PROGRESS)
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = parse_json(path.read_bytes()) if path.exists() else {}
     whole = isinstance(kept, dict) and all(isinstance(counts, dict) for counts in kept.values())
     if not whole or not all(isinstance(n, int) for counts in kept.values() for n in counts.values()):
         raise ValueError("it is not what progress is kept as")

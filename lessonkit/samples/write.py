@@ -13,7 +13,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from ..basics import cache_folders, check_known
+from ..basics import cache_folders, check_known, parse_json
 from .draw import DOMAINS, check_count, draw
 
 # %% ../../nbs/api/1_samples/09_write.ipynb #3dc0352b
@@ -46,7 +46,7 @@ def _plan_files(stamp) -> dict[str, tuple[str, int]]:
 # %% ../../nbs/api/1_samples/09_write.ipynb #8eeaefe0
 def _read_stamp(root: Path) -> dict | None:
     try:
-        stamp = json.loads((root / "samples.json").read_text(encoding="utf-8"))
+        stamp = parse_json((root / "samples.json").read_bytes())
     except (OSError, ValueError):
         return None
     return stamp if isinstance(stamp, dict) else None

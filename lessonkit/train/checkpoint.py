@@ -10,10 +10,8 @@ import json
 import os
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 
-from ..basics import write_whole
+from ..tensors import read_tensors, write_tensors
 
 # %% ../../nbs/api/5_train/11_checkpoint.ipynb #1a0b2bc0
 def _pack(tree, path: str, tensors: dict):
@@ -29,10 +27,11 @@ def _pack(tree, path: str, tensors: dict):
 
 # %% ../../nbs/api/5_train/11_checkpoint.ipynb #824201f1
 def write_checkpoint(path: str | os.PathLike, state: dict) -> None:
-    "Write nested dicts and lists of tensors and plain values as one safetensors file, whole or not at all."
+    """Write nested dicts and lists of tensors and plain values as one safetensors file with a checksum, whole
+    or not at all."""
     tensors: dict[str, torch.Tensor] = {}
     tree = _pack(state, "state", tensors)
-    write_whole(path, save(tensors, metadata={"lessonkit": json.dumps(tree)}))
+    write_tensors(path, tensors, json.dumps(tree))
 
 # %% ../../nbs/api/5_train/11_checkpoint.ipynb #71490651
 def _unpack(tree, tensors: dict):
@@ -44,11 +43,12 @@ def _unpack(tree, tensors: dict):
 
 # %% ../../nbs/api/5_train/11_checkpoint.ipynb #7cbbb6f7
 def read_checkpoint(path: str | os.PathLike) -> dict:
-    "What `write_checkpoint` wrote. ValueError for anything else; no code in it is ever run."
+    """What `write_checkpoint` wrote. ValueError for anything else, even if only a bit has changed since; no
+    code in it is ever run."""
     try:
-        with safe_open(path, "pt") as f:
-            return _unpack(json.loads(f.metadata()["lessonkit"]), {k: f.get_tensor(k) for k in f.keys()})
-    except Exception as e:
-        raise ValueError(
-            f"{path} is not a checkpoint that can be read ({type(e).__name__}: {e}): remove it to begin anew"
-        ) from e
+        tensors, words = read_tensors(path)
+        if "lessonkit" not in words:
+            raise ValueError("it says nothing of a run")
+        return _unpack(json.loads(words["lessonkit"]), tensors)
+    except Exception as e:  # a tree of another program's may fail anywhere
+        raise ValueError(f"{path} is not a checkpoint that can be read ({e}): remove it to begin anew") from e

@@ -6,7 +6,6 @@
 __all__ = ['ENDED', 'History', 'metric_names', 'score_of']
 
 # %% ../../nbs/api/5_train/07_history.ipynb #908e5096
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,14 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 
-from ..basics import write_whole
+from lessonkit.basics import (
+    check_known,
+    check_number,
+    parse_json,
+    with_checksum,
+    without_checksum,
+    write_whole,
+)
 from ..plot import plot_history
 from ..show import card_html, key_html, line_html, shorten, table_html
 from .loop import CycleDone, EpochDone, StepDone
@@ -169,7 +175,8 @@ def _small_plot(history: History) -> str:
         losses = history.losses[::every]
         line = [(range(0, every * len(losses), every), losses)]
         return line_html(line, "the loss of each batch") + key_html("loss of each batch")
-    top = 2 * max(e["train_loss"] for e in history.epochs)
+    known = [e["train_loss"] for e in history.epochs if math.isfinite(e["train_loss"])]
+    top = 2 * max(known, default=math.inf)
     lines = [(steps, [min(e[name], top) for e in history.epochs]) for name in ("train_loss", "valid_loss")]
     best = [(history.best["step"], min(history.best["valid_loss"], top))] if history.best else []
     return line_html(lines, "both losses over the updates", points=best) + key_html("training", "validation")
@@ -211,29 +218,84 @@ def to_dict(self: History) -> dict:
     values = {name: getattr(self, name) for name in _SAVED}
     return _finite(values | {"schedule": self.schedule and self.schedule.to_dict()})
 
+# %% ../../nbs/api/5_train/07_history.ipynb #6465fdee
+_MOST = 3.5e38  # a float32 holds no more
+
+
+def _measured(name: str, value) -> float:
+    "A number that was measured; nan for None, which is how what was not finite is kept."
+    return math.nan if value is None else check_number(name, value, -_MOST, _MOST)
+
+# %% ../../nbs/api/5_train/07_history.ipynb #966b7604
+def _read_epoch(epoch, names) -> dict:
+    "An evaluation with these names, None as nan. ValueError for anything else."
+    if not isinstance(epoch, dict) or set(epoch) != set(names):
+        raise ValueError(f"epochs: each is a dictionary of {', '.join(names)}"[:300])
+    check_number("step", epoch["step"], 0, 10**9, whole=True)
+    check_number("epoch", epoch["epoch"], 0, 10**9)
+    return {k: v if k in ("step", "epoch") else _measured(k, v) for k, v in epoch.items()}
+
+# %% ../../nbs/api/5_train/07_history.ipynb #86ac032c
+def _read_epochs(epochs) -> list[dict]:
+    "The evaluations of a run."
+    if not isinstance(epochs, list):
+        raise ValueError("epochs: a list is needed")
+    names = epochs[0] if epochs and isinstance(epochs[0], dict) else {}
+    if epochs and not {"step", "epoch", "train_loss", "valid_loss", "seconds"} <= set(names):
+        raise ValueError("epochs: step, epoch, train_loss, valid_loss and seconds are needed")
+    return [_read_epoch(epoch, names) for epoch in epochs]
+
+# %% ../../nbs/api/5_train/07_history.ipynb #80445b7c
+def _check_lrs(lrs, n_losses: int, groups) -> None:
+    "ValueError unless each update has as many lrs, and each group a name or none has one."
+    if not isinstance(lrs, list) or not all(isinstance(row, list) and row for row in lrs):
+        raise ValueError("lrs: a list of lists is needed, one an update")
+    if len(lrs) != n_losses or len(set(map(len, lrs))) > 1:
+        raise ValueError(f"{len(lrs)} lrs for {n_losses} losses: one list for each is needed, equally long")
+    for lr in (lr for row in lrs for lr in row):
+        check_number("lr", lr, 0, 1e30)
+    if not isinstance(groups, list) or not all(isinstance(name, str) for name in groups):
+        raise ValueError("groups: a list of names is needed")
+    if groups and lrs and len(groups) < len(lrs[0]):
+        raise ValueError(f"{len(groups)} groups for {len(lrs[0])} lrs: a name for each is needed")
+
+# %% ../../nbs/api/5_train/07_history.ipynb #5de7ab73
+def _check_rest(d: dict) -> None:
+    "ValueError unless size, cycle_ends, ended and stopped are what they should be."
+    if d["size"] is not None:
+        check_number("size", d["size"], 1, 100_000, whole=True)
+    if not isinstance(d["losses"], list) or not isinstance(d["cycle_ends"], list):
+        raise ValueError("losses, cycle_ends: lists are needed")
+    for step in d["cycle_ends"]:
+        check_number("cycle_ends", step, 0, 10**9, whole=True)
+    check_known("ended", d["ended"], ("", *ENDED))
+    if not isinstance(d["stopped"], str):
+        raise ValueError("stopped: text is needed")
+
 # %% ../../nbs/api/5_train/07_history.ipynb #df5d5ea1
 @patch(cls_method=True)
 def from_dict(cls: History, d: dict) -> History:
     "The history that `to_dict` wrote, None as nan again. ValueError for anything else."
     if not isinstance(d, dict) or set(d) | {"groups"} != set(_SAVED):  # older ones have no names
         raise ValueError(f"not a history: {sorted(_SAVED)} are needed")
-    nan = lambda value: math.nan if value is None else value
-    losses = [nan(loss) for loss in d["losses"]]
-    epochs = [{name: nan(value) for name, value in epoch.items()} for epoch in d["epochs"]]
-    schedule = d["schedule"] and Schedule.from_dict(d["schedule"])
+    _check_rest(d)
+    _check_lrs(d["lrs"], len(d["losses"]), d.get("groups", []))
+    losses = [_measured("loss", loss) for loss in d["losses"]]
+    epochs = _read_epochs(d["epochs"])
+    schedule = None if d["schedule"] is None else Schedule.from_dict(d["schedule"])
     return cls(**d | {"schedule": schedule, "losses": losses, "epochs": epochs})
 
 # %% ../../nbs/api/5_train/07_history.ipynb #216d440c
 @patch
 def save(self: History, path) -> Path:
-    "Write it as JSON, whole or not at all."
-    return write_whole(path, self.to_dict())
+    "Write it as JSON with a checksum, whole or not at all."
+    return write_whole(path, with_checksum(self.to_dict()))
 
 # %% ../../nbs/api/5_train/07_history.ipynb #63c58174
 @patch(cls_method=True)
 def load(cls: History, path) -> History:
-    "Read what `save` wrote. ValueError for another file."
+    "Read what `save` wrote. ValueError for another file, and for one that has been damaged since."
     try:
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as e:
+        return cls.from_dict(without_checksum(parse_json(Path(path).read_bytes())))
+    except ValueError as e:
         raise ValueError(f"{path} holds no history: {e}") from e

@@ -45,17 +45,26 @@ def _checked_cycles(s) -> tuple[float, ...]:
     "The lengths of the cycles. ValueError for what makes no schedule."
     if s.shape not in (known := (*SHAPES, "one_cycle")):
         raise ValueError(f"shape={s.shape!r}: known are {', '.join(known)}")
-    if not s.cycles:
-        raise ValueError("cycles=(): a schedule needs at least one cycle")
+    if not isinstance(s.cycles, list | tuple) or not s.cycles:
+        raise ValueError(f"cycles={s.cycles!r}: a schedule needs at least one cycle")
     cycles = tuple(check_number("cycle length", c, 0, above=True) for c in s.cycles)
     check_number("steps_per_epoch", s.steps_per_epoch, 1, whole=True)
     check_number("warmup", s.warmup, 0)
+    check_number("updates in all", (s.warmup + sum(cycles)) * s.steps_per_epoch, 0, 10**9)
+    if not isinstance(s.grow, bool):
+        raise ValueError(f"grow={s.grow!r}: True or False is needed")
+    return cycles
+
+# %% ../../nbs/api/5_train/00_schedule.ipynb #c4e2e21b
+def _check_lrs(s) -> None:
+    "ValueError for lrs that make no schedule."
     if s.lr_max is not None:
-        check_number("lr_max", s.lr_max, 0, above=True)
+        check_number("lr_max", s.lr_max, 0, 1e30, above=True)
     for name in ("lr_min", "lr_start"):
         if check_number(name, getattr(s, name), 0) > s.top:
             raise ValueError(f"{name}={getattr(s, name)!r} is above lr_max={s.top!r}")
-    return cycles
+    if s.shape == "exponential":
+        check_number("lr_min", s.lr_min, 1e-30)
 
 # %% ../../nbs/api/5_train/00_schedule.ipynb #270f6af9
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ class Schedule:
 
     def __post_init__(self):
         object.__setattr__(self, "cycles", _checked_cycles(self))
+        _check_lrs(self)
 
     @property
     def top(self) -> float:
@@ -150,8 +160,8 @@ def from_dict(cls: Schedule, d: dict) -> Schedule:
     "The schedule that `to_dict` wrote. ValueError for anything else."
     known = {f.name for f in fields(cls)}
     if not isinstance(d, dict) or not {"shape", "cycles"} <= set(d) <= known:
-        raise ValueError(f"not a schedule: it has {sorted(d)}, a schedule has {sorted(known)}")
-    return cls(**d | {"cycles": tuple(d["cycles"])})
+        raise ValueError(f"not a schedule: that is a dictionary of {sorted(known)}")
+    return cls(**d)
 
 # %% ../../nbs/api/5_train/00_schedule.ipynb #6711ee10
 @patch

@@ -6,7 +6,6 @@
 __all__ = ['USUAL_LR', 'LRFind']
 
 # %% ../../nbs/api/5_train/09_suggest.ipynb #d59c0aa8
-import json
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from ..basics import check_number, write_whole
+from ..basics import check_number, parse_json, with_checksum, without_checksum, write_whole
 from ..plot import format_lr, loss_limits, plot_lr_find
 from ..show import card_html, line_html, table_html
 from .rules import RULES, smooth_losses
@@ -50,6 +49,7 @@ def _steps_before_leaps(lrs, losses, fall) -> int:
 
 # %% ../../nbs/api/5_train/09_suggest.ipynb #d4f46c76
 _STOPPED = ("done", "diverged", "not finite", "interrupted")
+_MOST = 3.5e38  # a float32 holds no more
 
 
 def _check_curve(found) -> None:
@@ -90,7 +90,7 @@ class LRFind:
 
     def __post_init__(self):
         for name in ("lrs", "losses", "valid_losses"):
-            values = tuple(float(check_number(name, x, -math.inf)) for x in getattr(self, name))
+            values = tuple(float(check_number(name, x, -_MOST, _MOST)) for x in getattr(self, name))
             object.__setattr__(self, name, values)
         _check_curve(self)
 
@@ -223,14 +223,14 @@ _FORMAT = {"format": "lessonkit.lr_find", "version": 1}
 @patch
 def save(self: LRFind, path) -> Path:
     "Write the curve as JSON, whole or not at all."
-    return write_whole(path, _FORMAT | asdict(self))
+    return write_whole(path, with_checksum(_FORMAT | asdict(self)))
 
 # %% ../../nbs/api/5_train/09_suggest.ipynb #034840dc
 @patch(cls_method=True)
 def load(cls: LRFind, path) -> LRFind:
-    "The curve that `save` wrote. ValueError for any other file."
+    "The curve that `save` wrote. ValueError for any other file, and for one that has been damaged since."
     try:
-        saved = json.loads(Path(path).read_text(encoding="utf-8"))
+        saved = without_checksum(parse_json(Path(path).read_bytes()))
         if not isinstance(saved, dict) or {k: saved.pop(k, None) for k in _FORMAT} != _FORMAT:
             raise ValueError(f"it does not say {_FORMAT}")
         return cls(**saved)
