@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from .basics import amount, check_number, write_whole
+from .basics import amount, check_number, parse_json, with_checksum, without_checksum, write_whole
 from .images.data import ImageData
 from .nets.bodies import DEFAULT_ARCH
 from .nets.classifier import check_size
@@ -234,7 +234,8 @@ def write(self: StepsFolder) -> None:
         return
     sweeps = {part: asdict(found) for part, found in self.sweeps.items()}
     try:
-        write_whole(self.path / "steps.json", {"asked": self.asked, "sweeps": sweeps, "halved": self.halved})
+        there = {"asked": self.asked, "sweeps": sweeps, "halved": self.halved}
+        write_whole(self.path / "steps.json", with_checksum(there))
     except OSError as e:
         warnings.warn(f"{self.path} cannot be written to ({e}); the run goes on without", stacklevel=2)
 
@@ -244,11 +245,11 @@ def _read(self: StepsFolder) -> None:
     "What an earlier run found, if it was this one."
     file = self.path / "steps.json"
     try:
-        there = json.loads(file.read_text(encoding="utf-8"))
+        there = without_checksum(parse_json(file.read_bytes()))
         apart = differences(there["asked"], json.loads(json.dumps(self.asked)))
         self.sweeps = {part: LRFind(**values) for part, values in there["sweeps"].items()}
         self.halved, self.found = str(there["halved"]), True
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
         raise ValueError(f"{file} cannot be read ({e}): remove {self.path} to begin anew") from e
     if apart:
         raise ValueError(
