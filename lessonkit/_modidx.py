@@ -245,6 +245,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'lessonkit/images/decode.py'),
                                          'lessonkit.images.decode._read_file': ( 'api/2_images/decode.html#_read_file',
                                                                                  'lessonkit/images/decode.py'),
+                                         'lessonkit.images.decode._strips': ( 'api/2_images/decode.html#_strips',
+                                                                              'lessonkit/images/decode.py'),
                                          'lessonkit.images.decode._to_rgb': ( 'api/2_images/decode.html#_to_rgb',
                                                                               'lessonkit/images/decode.py'),
                                          'lessonkit.images.decode.known_formats': ( 'api/2_images/decode.html#known_formats',

@@ -19,7 +19,7 @@ from torch import nn
 
 from .basics import write_whole
 from .device import autocast, to_device
-from .images.decode import load_picture
+from .images.decode import read_picture
 from .images.render import centre
 from .nets.classifier import build_model
 
@@ -47,7 +47,7 @@ def _opened(files: list[str], size: int) -> tuple[dict, dict[str, str]]:
     pictures, errors = {}, {}
     for f in files:
         try:
-            pictures[f] = load_picture(f, size)
+            pictures[f] = read_picture(f, size)[0]
         except ValueError as e:
             errors[f] = str(e)
     return pictures, errors
