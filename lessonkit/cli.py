@@ -27,7 +27,7 @@ from .images.cache import clear_cache, list_cache
 from .images.data import ImageData
 from .images.datasets import DATASETS, resolve
 from .images.folders import check_folder, list_pictures
-from .lab.copy import copy_lessons, open_lab
+from .lab.copy import copy_lessons, ip_note, open_lab
 from .nets.bodies import DEFAULT_ARCH
 from .plot import format_lr
 from .predict import load_model, save_model
@@ -335,6 +335,8 @@ def lab(args) -> int:
     for line in copy_lessons(args.folder, args.update):
         print(line)
     print(f"the lessons are in {args.folder.resolve()}; JupyterLab opens there (Ctrl-C ends it)")
+    if note := ip_note(args.extra):
+        print(note)
     return open_lab(args.folder, args.extra)
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #b8010b14

@@ -278,6 +278,13 @@ def tiffs():
     yield Kind("TIFF, CMYK and L*a*b*", "cmyk", saved(im.convert("CMYK"), "TIFF"), DRAWN, 2)
     alpha = np.uint8(np.round(255 * SIDES[0]))
     yield Kind(ALPHA[1], "rgba", saved(np.dstack([DRAWN, alpha]), "TIFF"), on_white(alpha), 1)
+    whole = saved(im, "TIFF", compression="tiff_lzw")
+    yield Kind(CUT, "cut", whole[: len(whole) // 2], "broken|not a picture")
+    yield from odd_tiffs(im)
+    yield from deep_tiffs()
+
+
+def odd_tiffs(im: Image.Image):
     pages = saved(im, "TIFF", save_all=True, append_images=[im.rotate(180)])
     yield Kind(SEVERAL, "pages", pages, DRAWN)
     yield Kind(TURNED, "turn", saved(turned(6), "TIFF", tiffinfo={274: 6}), DRAWN)
@@ -294,9 +301,6 @@ def tiffs():
         im, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
     )
     yield Kind("TIFF, CMYK and L*a*b*", "lab", saved(lab, "TIFF"), DRAWN, 3)
-    whole = saved(im, "TIFF", compression="tiff_lzw")
-    yield Kind(CUT, "cut", whole[: len(whole) // 2], "broken|not a picture")
-    yield from deep_tiffs()
 
 
 def deep_tiffs():
@@ -312,6 +316,10 @@ def deep_tiffs():
     twelve = np.uint16(np.round(SIDES[1] * 4095))
     packed = np.packbits(((twelve[..., None] >> np.arange(11, -1, -1)) & 1).astype(np.uint8)).tobytes()
     yield Kind(DEEP, "packed", tiff(packed, tags(12, 1)), three(whole))
+    yield from numbers(whole)
+
+
+def numbers(whole: np.ndarray):
     for name, times in (("0 to 1", 1), ("0 to 255", 255), ("-3 to 5", 8)):
         low = -3 if times == 8 else 0
         floats = saved(np.float32(SIDES[1] * times + low), "TIFF")
@@ -379,7 +387,7 @@ def zeros(w: int, h: int, bits: int, colour: int, channels: int) -> bytes:
     return promise(w, h, bits, colour)[:33] + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
 
 
-def bombs(short: bool):
+def promises():
     image = Image.fromarray(DRAWN)
     bmp, gif = bytearray(saved(image, "BMP")), bytearray(saved(image.quantize(9), "GIF"))
     bmp[18:26] = struct.pack("<ii", 60_000, 60_000)
@@ -388,33 +396,22 @@ def bombs(short: bool):
     at = jpeg.index(b"\xff\xc0")
     jpeg[at + 5 : at + 9] = struct.pack(">HH", 65_500, 65_500)
     vast = tags(8, 2, 3) | {256: (4, 100_000), 257: (4, 100_000)}
-    heads = {
-        "PNG": promise(50_000, 50_000),
-        "BMP": bmp,
-        "GIF": gif,
-        "JPEG": jpeg,
-        "TIFF": tiff(bytes(99), vast),
-    }
-    for name, content in heads.items():
+    heads = {"PNG": promise(50_000, 50_000), "TIFF": tiff(bytes(99), vast), "BMP": bmp, "GIF": gif}
+    for name, content in (heads | {"JPEG": jpeg}).items():
         said = "gigapixels promised by a file of a few kB, in 5 formats"
         yield Kind(said, name, bytes(content), "too large|not a picture")
-    white, long = np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 192, 3), np.uint8)
-    side = 2_000 if short else 13_000
+
+
+def large(side: int):
+    black, said = np.zeros((64, 64, 3)), f"{side:,} px square in a PNG of at most 500 kB"
     for name, bits, colour, channels in (("grey", 8, 0, 1), ("rgb", 8, 2, 3), ("16 bits", 16, 0, 1)):
-        meant = np.zeros_like(white)
-        yield Kind(
-            f"{side:,} px square in a PNG of at most 500 kB",
-            name,
-            zeros(side, side, bits, colour, channels),
-            meant,
-        )
-    yield Kind(f"{side:,} px square, transparent", "rgba", zeros(side, side, 8, 6, 4), white)
-    yield Kind("as long as a picture may be: 1 x 30,000 px", "long", zeros(30_000, 1, 8, 2, 3), long)
-    floats = np.zeros((side // 2, side), np.float32)
+        yield Kind(said, name, zeros(side, side, bits, colour, channels), black)
+    yield Kind(f"{side:,} px square, transparent", "rgba", zeros(side, side, 8, 6, 4), black + 255)
+    long = zeros(30_000, 1, 8, 2, 3)
+    yield Kind("as long as a picture may be: 1 x 30,000 px", "long", long, np.zeros((64, 192, 3)))
+    floats, said = np.zeros((side // 2, side), np.float32), f"{side:,} x {side // 2:,} px of floats"
     floats[0, 0] = 1
-    yield Kind(
-        f"{side:,} x {side // 2:,} px of floats", "floats", saved(floats, "TIFF"), np.zeros((64, 128, 3)), 1
-    )
+    yield Kind(said, "floats", saved(floats, "TIFF"), np.zeros((64, 128, 3)), 1)
 
 
 def no_files(folder: Path):
@@ -437,6 +434,11 @@ def no_files(folder: Path):
     with contextlib.suppress(OSError):  # not everyone may
         os.mknod(folder / "device.jpg", stat.S_IFCHR | 0o600, os.makedev(1, 5))
         yield "device.jpg", "a device"
+    yield from odd_files(folder)
+
+
+def odd_files(folder: Path):
+    "What is a file, but of 3 GB, or not for everyone."
     for name, start in (("vast.jpg", b""), ("tail.png", png(DRAWN, 8, 2))):
         with open(folder / name, "wb") as f:  # takes no room on the disk
             f.write(start)
@@ -514,7 +516,17 @@ def try_kinds(folder: Path, short: bool) -> tuple[list[tuple], list[str]]:
         kinds.append(
             Kind("no files: pipe, socket, folder, device, dead link, 3 GB of zeros", name, b"", meant)
         )
-    for make in (jpegs, pngs, gifs, webs, bmps, tiffs, refused, lambda: bombs(short)):
+    for make in (
+        jpegs,
+        pngs,
+        gifs,
+        webs,
+        bmps,
+        tiffs,
+        refused,
+        promises,
+        lambda: large(2_000 if short else 13_000),
+    ):
         for kind in make():
             jobs.append((str(at / f"{len(kinds)}.jpg"), 64 if "px" in kind.group else None))
             Path(jobs[-1][0]).write_bytes(kind.content)
@@ -558,33 +570,25 @@ FORMS |= {b"II": "TIFF", b"MM": "TIFF"}  # by a file's first bytes
 def try_damaged(folder: Path, n: int, seed: int = 0) -> tuple[list[list], list[str]]:
     "How many of `n` damaged files of each format are opened and refused, and what is wrong."
     rng, at, jobs, formats = np.random.default_rng(seed), folder / "damaged", [], []
-    whole = [
-        kind
-        for make in (jpegs, pngs, gifs, webs, bmps, tiffs)
-        for kind in make()
-        if not isinstance(kind.meant, str)
-    ]
-    groups = sorted({kind.group for kind in whole})
+    whole: dict[str, list[Kind]] = {}
+    for kind in (kind for make in (jpegs, pngs, gifs, webs, bmps, tiffs) for kind in make()):
+        if not isinstance(kind.meant, str):
+            whole.setdefault(kind.group, []).append(kind)
+    every = [kind for kinds in whole.values() for kind in kinds]
     at.mkdir()
     for k in range(n):
-        group = groups[k % len(groups)]
-        kinds = [kind for kind in whole if kind.group == group]
-        one, other = kinds[rng.integers(len(kinds))], whole[rng.integers(len(whole))]
+        kinds = list(whole.values())[k % len(whole)]
+        one, other = kinds[rng.integers(len(kinds))], every[rng.integers(len(every))]
         jobs.append((str(at / f"{k}.jpg"), (None, 16)[k % 2]))
         Path(jobs[-1][0]).write_bytes(damaged(rng, one.content, other.content))
         formats.append(FORMS[one.content[:2]])
     said = probe(jobs, folder)
     fine = [w == "opened" or w.startswith(f"refused {job[0]}: ") for w, job in zip(said, jobs)]
     broke = [f"{f}, damaged ({job[0]}): {w}" for f, w, job, ok in zip(formats, said, jobs, fine) if not ok]
-    ended = Counter((f, w.split()[0]) for f, w in zip(formats, said))
-    rows = [
-        [
-            f"{f}, damaged at random",
-            formats.count(f),
-            f"{ended[f, 'opened']} opened, {ended[f, 'refused']} refused",
-        ]
-        for f in sorted(set(formats))
-    ]
+    ended, rows = Counter((f, w.split()[0]) for f, w in zip(formats, said)), []
+    for f, tried in sorted(Counter(formats).items()):
+        what = f"{ended[f, 'opened']:,} opened, {ended[f, 'refused']:,} refused"
+        rows.append([f"{f}, damaged at random", tried, what])
     return rows, broke
 
 
