@@ -342,6 +342,8 @@ def numbers(whole: np.ndarray):
     )
 
 
+WHOLE = jpegs, pngs, gifs, webs, bmps, tiffs
+NO_FILES = "no files: pipe, socket, folder, device, dead link, 3 GB of zeros"
 ALIEN = {"BLP": "P", "SPIDER": "F", "MSP": "1", "XBM": "1"}  # and the mode of each
 ALIEN |= dict.fromkeys(
     ("EPS", "PDF", "ICO", "DDS", "PPM", "TGA", "JPEG2000", "QOI", "ICNS", "PCX", "SGI"), "RGB"
@@ -506,31 +508,26 @@ def judge(kind: Kind, said: str, path: Path, out: Path) -> tuple[str, str]:
     return off, "" if off <= kind.off else f"{kind.group}, {kind.name}: {off:.2f} levels off"
 
 
-def try_kinds(folder: Path, short: bool) -> tuple[list[tuple], list[str]]:
-    "(group, what happened) of every kind of file, and what is wrong."
-    at, out, jobs, kinds = folder / "kinds" / "a", folder / "out", [], []
-    for part in (at, out, folder / "kinds" / "b"):
-        part.mkdir(parents=True)
+def make_kinds(at: Path, short: bool) -> tuple[list[tuple], list[Kind]]:
+    "Every kind of file, in a folder: what `probe` is to open, and the kinds."
+    jobs, kinds = [], []
     for name, meant in no_files(at):
         jobs.append((str(at / name), None))
-        kinds.append(
-            Kind("no files: pipe, socket, folder, device, dead link, 3 GB of zeros", name, b"", meant)
-        )
-    for make in (
-        jpegs,
-        pngs,
-        gifs,
-        webs,
-        bmps,
-        tiffs,
-        refused,
-        promises,
-        lambda: large(2_000 if short else 13_000),
-    ):
-        for kind in make():
-            jobs.append((str(at / f"{len(kinds)}.jpg"), 64 if "px" in kind.group else None))
-            Path(jobs[-1][0]).write_bytes(kind.content)
-            kinds.append(kind)
+        kinds.append(Kind(NO_FILES, name, b"", meant))
+    makers = *WHOLE, refused, promises, lambda: large(2_000 if short else 13_000)
+    for kind in (kind for make in makers for kind in make()):
+        jobs.append((str(at / f"{len(kinds)}.jpg"), 64 if "px" in kind.group else None))
+        Path(jobs[-1][0]).write_bytes(kind.content)
+        kinds.append(kind)
+    return jobs, kinds
+
+
+def try_kinds(folder: Path, short: bool) -> tuple[list[tuple], list[str]]:
+    "(group, what happened) of every kind of file, and what is wrong."
+    at, out = folder / "kinds" / "a", folder / "out"
+    for part in (at, out, folder / "kinds" / "b"):
+        part.mkdir(parents=True)
+    jobs, kinds = make_kinds(at, short)
     said = probe(jobs, folder, str(out))
     ended = [judge(kind, words, Path(job[0]), out) for kind, words, job in zip(kinds, said, jobs)]
     broke = [wrong for _, wrong in ended if wrong]
@@ -571,7 +568,7 @@ def try_damaged(folder: Path, n: int, seed: int = 0) -> tuple[list[list], list[s
     "How many of `n` damaged files of each format are opened and refused, and what is wrong."
     rng, at, jobs, formats = np.random.default_rng(seed), folder / "damaged", [], []
     whole: dict[str, list[Kind]] = {}
-    for kind in (kind for make in (jpegs, pngs, gifs, webs, bmps, tiffs) for kind in make()):
+    for kind in (kind for make in WHOLE for kind in make()):
         if not isinstance(kind.meant, str):
             whole.setdefault(kind.group, []).append(kind)
     every = [kind for kinds in whole.values() for kind in kinds]
