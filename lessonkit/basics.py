@@ -118,8 +118,8 @@ def write_whole(path: str | os.PathLike, content: bytes | str | dict | list, new
     except BaseException as e:
         if part:
             Path(part).unlink(missing_ok=True)
-        if isinstance(e, OSError):
-            e.filename, e.filename2 = str(path), None
+        if isinstance(e, OSError) and e.errno:
+            raise OSError(e.errno, e.strerror, str(path)) from None
         raise
     return path
 

@@ -9,11 +9,14 @@ __all__ = ['PLAIN', 'Command', 'train', 'predict', 'find_lr', 'check', 'cache', 
 # %% ../nbs/api/9_cli/00_cli.ipynb #a2adb24b
 import argparse
 import contextlib
+import errno
+import io
 import json
 import os
 import shlex
 import sys
 import time
+import warnings
 import webbrowser
 from collections.abc import Callable
 from dataclasses import asdict
@@ -259,9 +262,10 @@ def find_lr(args) -> int:
     elif args.out:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(7, 4), layout="constrained")
+        figure, drawn = Figure(figsize=(7, 4), layout="constrained"), io.BytesIO()
         found.plot(figure.subplots())
-        figure.savefig(args.out)
+        figure.savefig(drawn, format=args.out.suffix.lstrip(".") or "png")
+        write_whole(args.out, drawn.getvalue())
     print(f"lr {format_lr(found.lr)}")
     return 0
 
@@ -402,6 +406,32 @@ def build_parser() -> argparse.ArgumentParser:
         p.set_defaults(run=run)
     return parser
 
+# %% ../nbs/api/9_cli/00_cli.ipynb #d46dd1e6
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space there, or name another folder",
+    errno.EDQUOT: "free some space there, or name another folder",
+    errno.EROFS: "name a folder that can be written",
+    errno.EACCES: "see who may write there, or name another folder",
+    errno.EFBIG: "files are not allowed to be so large here (ulimit -f)",
+    errno.EMFILE: "too few files may be open at once (ulimit -n)",
+}
+
+
+def _in_a_line(error: Exception) -> str:
+    "An error in words: of the system's, which file it is about, what is wrong, and what to do."
+    if isinstance(error, OSError) and error.errno in _WAYS_OUT:
+        about = f"{error.filename}: " if error.filename else ""
+        return f"{about}{error.strerror}: {_WAYS_OUT[error.errno]}"
+    return str(error)
+
+# %% ../nbs/api/9_cli/00_cli.ipynb #580d8409
+@contextlib.contextmanager
+def _plain_warnings():
+    "Say warnings in a line each."
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda said, *_: print(f"lessonkit: {said}", file=sys.stderr)
+        yield
+
 # %% ../nbs/api/9_cli/00_cli.ipynb #3d1f518f
 def main(argv: list[str] | None = None) -> int:
     "The `lessonkit` command; returns the exit code."
@@ -416,7 +446,8 @@ def main(argv: list[str] | None = None) -> int:
     elif extra:
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
     try:
-        return args.run(args)
+        with _plain_warnings():
+            return args.run(args)
     except KeyboardInterrupt:
         print("lessonkit: stopped", file=sys.stderr)
         return 130
@@ -426,5 +457,5 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, TrainingError) as e:
         if os.environ.get("LESSONKIT_DEBUG"):
             raise
-        print(f"lessonkit: {e}", file=sys.stderr)
+        print(f"lessonkit: {_in_a_line(e)}", file=sys.stderr)
         return 1 if isinstance(e, TrainingError) else 2

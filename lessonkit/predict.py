@@ -48,7 +48,7 @@ def _opened(files: list[str], size: int) -> tuple[dict, dict[str, str]]:
     for f in files:
         try:
             pictures[f] = read_picture(f, size)[0]
-        except ValueError as e:
+        except (ValueError, MemoryError) as e:
             errors[f] = str(e)
     return pictures, errors
 

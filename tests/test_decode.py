@@ -147,9 +147,13 @@ def test_too_little_memory_is_no_fault_of_the_file(photos, monkeypatch):
     def out_of_memory(*args):
         raise MemoryError
 
+    data = ImageData(photos, size=32, bs=4, cache_bytes=0, progress=False)
     monkeypatch.setattr(decode, "_to_rgb", out_of_memory)
-    with pytest.raises(ValueError, match="not enough memory to decode it"):
+    with pytest.raises(ValueError, match="1.png: there is not enough memory to decode it"):
         load_picture(photos / "a" / "1.png")
+    assert all("not enough memory" in why for _, why in check_folder(photos).problems)
+    with pytest.raises(MemoryError, match="not enough memory"):  # not a batch with less in it
+        next(iter(data.train_dl()))
 
 
 def test_threads_share_the_room_for_pixels():

@@ -226,7 +226,7 @@ def _read_file(path: str | os.PathLike) -> bytes:
 # %% ../../nbs/api/2_images/00_decode.ipynb #31b1b99c
 def read_picture(path: str | os.PathLike, short: int | None) -> tuple[np.ndarray, tuple[int, int], str]:
     """The picture of a file as `load_picture` has it, its full width and height in px, and its content's
-    hash. ValueError says why the file cannot be used."""
+    hash. ValueError says why the file cannot be used; MemoryError is no fault of its own."""
     from PIL import Image
 
     try:
@@ -245,7 +245,7 @@ def read_picture(path: str | os.PathLike, short: int | None) -> tuple[np.ndarray
     except ValueError:
         raise
     except MemoryError:
-        raise ValueError("there is not enough memory to decode it: make it smaller") from None
+        raise MemoryError("there is not enough memory to decode it: make it smaller") from None
     except Exception as e:  # each decoder has errors of its own; the system's have a number
         why = f"cannot be read: {e.strerror}" if getattr(e, "errno", None) else f"broken: {e}"
         raise ValueError(why if str(e) else f"broken: {type(e).__name__}") from None
@@ -257,5 +257,5 @@ def load_picture(path: str | os.PathLike, short: int | None = None) -> np.ndarra
     why."""
     try:
         return read_picture(path, short)[0]
-    except ValueError as e:
+    except (ValueError, MemoryError) as e:
         raise ValueError(f"{path}: {e}") from None
