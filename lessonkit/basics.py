@@ -111,18 +111,32 @@ def _remove_stale(path: Path) -> None:
             if time.time() - part.stat().st_mtime > _STALE:
                 part.unlink()
 
-# %% ../nbs/api/0_ground/00_basics.ipynb #b9a77230
-def write_whole(path: str | os.PathLike, content: bytes | str | dict | list) -> Path:
+# %% ../nbs/api/0_ground/00_basics.ipynb #3460be51
+def _put_new(part: str, path: Path) -> None:
+    "Give the file `part` the name `path`. FileExistsError: that is taken."
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without such links
+        open(path, "x").close()
+        os.replace(part, path)
+    else:
+        os.unlink(part)
+
+# %% ../nbs/api/0_ground/00_basics.ipynb #7a9502b8
+def write_whole(path: str | os.PathLike, content: bytes | str | dict | list, new: bool = False) -> Path:
     """Write `content` to `path`, whole or not at all (temporary file, fsync, rename). Dicts and lists become
-    JSON; what has no place in UTF-8, as in odd names of files, becomes an escape that JSON reads back."""
+    JSON; what has no place in UTF-8, as in odd names of files, becomes an escape that JSON reads back.
+    FileExistsError: it is there already, and `new`."""
     path = Path(path)
     if isinstance(content, dict | list):
         content = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    data, part = content.encode(errors="backslashreplace") if isinstance(content, str) else content, None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(handle, "wb") as f:
             f.write(data)
             f.flush()
@@ -130,9 +144,12 @@ def write_whole(path: str | os.PathLike, content: bytes | str | dict | list) -> 
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(part, 0o666 & ~umask)  # mkstemp's files are private
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
+        _put_new(part, path) if new else os.replace(part, path)
+    except BaseException as e:
+        if part:
+            Path(part).unlink(missing_ok=True)
+        if isinstance(e, OSError) and e.errno:
+            raise OSError(e.errno, e.strerror, str(path)) from None
         raise
     return path
 

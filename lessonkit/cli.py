@@ -9,6 +9,8 @@ __all__ = ['PLAIN', 'Command', 'train', 'predict', 'find_lr', 'check', 'cache', 
 # %% ../nbs/api/9_cli/00_cli.ipynb #a2adb24b
 import argparse
 import contextlib
+import errno
+import io
 import json
 import os
 import shlex
@@ -16,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 import webbrowser
 from collections.abc import Callable
 from dataclasses import asdict
@@ -29,7 +32,7 @@ from .images.cache import clear_cache, list_cache
 from .images.data import ImageData
 from .images.datasets import DATASETS, resolve
 from .images.folders import check_folder, list_pictures
-from .lab.copy import copy_lessons, open_lab
+from .lab.copy import copy_lessons, ip_note, open_lab
 from .nets.bodies import DEFAULT_ARCH
 from .plot import format_lr
 from .predict import load_model, save_model
@@ -274,9 +277,10 @@ def find_lr(args) -> int:
     elif args.out:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(7, 4), layout="constrained")
+        figure, drawn = Figure(figsize=(7, 4), layout="constrained"), io.BytesIO()
         found.plot(figure.subplots())
-        figure.savefig(args.out)
+        figure.savefig(drawn, format=args.out.suffix.lstrip(".") or "png")
+        write_whole(args.out, drawn.getvalue())
     print(f"lr {format_lr(found.lr)}")
     return 0
 
@@ -352,6 +356,8 @@ def lab(args) -> int:
     for line in copy_lessons(args.folder, args.update):
         print(line)
     print(f"the lessons are in {printable(args.folder.resolve())}; JupyterLab opens there (Ctrl-C ends it)")
+    if note := ip_note(args.extra):
+        print(note)
     return open_lab(args.folder, args.extra)
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #b8010b14
@@ -417,6 +423,32 @@ def build_parser() -> argparse.ArgumentParser:
         p.set_defaults(run=run)
     return parser
 
+# %% ../nbs/api/9_cli/00_cli.ipynb #d46dd1e6
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space there, or name another folder",
+    errno.EDQUOT: "free some space there, or name another folder",
+    errno.EROFS: "name a folder that can be written",
+    errno.EACCES: "see who may write there, or name another folder",
+    errno.EFBIG: "files are not allowed to be so large here (ulimit -f)",
+    errno.EMFILE: "too few files may be open at once (ulimit -n)",
+}
+
+
+def _in_a_line(error: Exception) -> str:
+    "An error in words: of the system's, which file it is about, what is wrong, and what to do."
+    if isinstance(error, OSError) and error.errno in _WAYS_OUT:
+        about = f"{error.filename}: " if error.filename else ""
+        return f"{about}{error.strerror}: {_WAYS_OUT[error.errno]}"
+    return str(error)
+
+# %% ../nbs/api/9_cli/00_cli.ipynb #580d8409
+@contextlib.contextmanager
+def _plain_warnings():
+    "Say warnings in a line each."
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda said, *_: _complain(said)
+        yield
+
 # %% ../nbs/api/9_cli/00_cli.ipynb #ece19155
 def _run(args) -> tuple[int, bool]:
     "The exit code of a command, and whether what was asked for was a mistake."
@@ -431,7 +463,7 @@ def _run(args) -> tuple[int, bool]:
     except (ValueError, OSError, TrainingError) as e:
         if os.environ.get("LESSONKIT_DEBUG"):
             raise
-        _complain(e)
+        _complain(_in_a_line(e))
         return (1 if isinstance(e, TrainingError) else 2), isinstance(e, ValueError)
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #6daf54d2
@@ -467,7 +499,7 @@ def main(argv: list[str] | None = None) -> int:
         _lab_words(args, argv[1:])
     elif extra:
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
-    with _sigterm_is_ctrl_c():
+    with _sigterm_is_ctrl_c(), _plain_warnings():
         code, mistaken = _run(args)
     if args.run is train and code and not mistaken:
         _say_how_to_go_on(args)

@@ -20,7 +20,7 @@ from torch import nn
 
 from .basics import check_number, parse_json, write_whole
 from .device import autocast, to_device
-from .images.decode import READERS, load_picture
+from .images.decode import READERS, read_picture
 from .images.render import centre
 from .nets.classifier import build_model
 from .nets.weights import check_normalisation
@@ -51,8 +51,8 @@ def _named(file: str, probs: list[float], classes: tuple[str, ...]) -> Predictio
 def _open(file: str, size: int) -> tuple[np.ndarray | None, str]:
     "The picture of a file, its shorter side `size` px at least; or None, and what is wrong with it."
     try:
-        return load_picture(file, size), ""
-    except ValueError as e:
+        return read_picture(file, size)[0], ""
+    except (ValueError, MemoryError) as e:
         return None, str(e)
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #c4605ebf

@@ -115,6 +115,47 @@ def test_a_picture_of_many_megapixels_takes_little_more_than_its_pixels(tmp_path
     assert load_picture(tmp_path / "large.png", 64)[30, 30].tolist() == [10, 200, 30]
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "I;16", "I", "F"])
+@pytest.mark.parametrize("step", [-1.0, 1.0, 300.0])
+def test_strip_by_strip_a_picture_is_the_same(mode, step, tmp_path, monkeypatch):
+    grey = np.linspace(-9 if step < 0 else 0, 200, 70 * 50).reshape(70, 50) * abs(step)
+    deep = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+    plain = Image.fromarray(np.uint8(np.abs(grey) % 256)).convert(mode) if mode not in deep else None
+    im = plain or Image.fromarray(np.maximum(grey, 0 if mode == "I;16" else -9e9).astype(deep[mode]))
+    im.save(tmp_path / "a.tiff", tiffinfo={274: 6})
+    whole = {short: load_picture(tmp_path / "a.tiff", short) for short in (None, 40, 5)}
+    monkeypatch.setattr(decode, "_LARGE", 100)
+    monkeypatch.setattr(decode, "_STRIP", 330)
+    for short in (None, 40):
+        assert np.array_equal(load_picture(tmp_path / "a.tiff", short), whole[short])
+    assert (
+        np.abs(load_picture(tmp_path / "a.tiff", 5) - whole[5].astype(int)).max() <= 12
+    )  # of blocks of 2 px
+
+
+def test_who_asks_for_one_picture_is_told_which_file_it_is(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"buy milk")
+    with pytest.raises(ValueError, match="^[^:]*a.jpg: not a picture that can be read"):
+        load_picture(tmp_path / "a.jpg")
+    loop = tmp_path / "loop.jpg"
+    loop.symlink_to(loop)
+    with pytest.raises(ValueError, match="loop.jpg: cannot be read: Too many levels"):
+        load_picture(loop)
+
+
+def test_too_little_memory_is_no_fault_of_the_file(photos, monkeypatch):
+    def out_of_memory(*args):
+        raise MemoryError
+
+    data = ImageData(photos, size=32, bs=4, cache_bytes=0, progress=False)
+    monkeypatch.setattr(decode, "_to_rgb", out_of_memory)
+    with pytest.raises(ValueError, match="1.png: there is not enough memory to decode it"):
+        load_picture(photos / "a" / "1.png")
+    assert all("not enough memory" in why for _, why in check_folder(photos).problems)
+    with pytest.raises(MemoryError, match="not enough memory"):  # not a batch with less in it
+        next(iter(data.train_dl()))
+
+
 def test_threads_share_the_room_for_pixels():
     room, inside, most = decode._Room(10), [0], [0]
 

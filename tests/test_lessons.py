@@ -4,9 +4,13 @@ built wheel."""
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
+import urllib.error
+import urllib.request
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +19,14 @@ import nbformat
 import pytest
 import torch
 from exercising import again
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import NOTEBOOK, Lab, pip_install
 from nbclient import NotebookClient
 
 from lessonkit import ImageData, Learner, sgdr
-from lessonkit.basics import memory_environment
+from lessonkit.basics import memory_environment, write_whole
 from lessonkit.cli import main
 from lessonkit.lab import exercises as ex_module
 from lessonkit.lab.copy import FIRST, copy_lessons, lab_command, read_lessons
@@ -284,6 +289,121 @@ def test_without_its_notes_everything_there_counts_as_work(tmp_path, kept):
     assert not copy_lessons(tmp_path / "other", lessons={}) and (tmp_path / "other").is_dir()
 
 
+SLOWLY = """import sys, time
+from pathlib import Path
+from lessonkit.lab import copy, exercises as ex
+folder, real = Path(sys.argv[1]), copy.write_whole
+copy.write_whole = ex.write_whole = lambda *a, **k: (time.sleep(0.03), real(*a, **k))
+(folder.parent / f"ready{time.time_ns()}").touch()
+while len(list(folder.parent.glob("ready*"))) < 2:
+    time.sleep(0.01)
+"""
+
+
+def at_once(code: str, folder: Path) -> list[str]:
+    "Run the same code in two processes that begin together and write slowly; the lines that they print."
+    command = [sys.executable, "-c", SLOWLY + code, str(folder)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) for _ in range(2)]
+    said = [process.communicate(timeout=100)[0] for process in running]
+    assert not any(process.returncode for process in running)
+    return "".join(said).splitlines()
+
+
+COPIES = """lessons = {f"0{k}_a.ipynb": b"new" for k in range(5)}
+print(*copy.copy_lessons(folder, True, lessons), sep="\\n")"""
+
+
+def test_two_labs_at_once_bring_each_lesson_once(tmp_path):
+    folder = tmp_path / "lab" / "mine"
+    folder.mkdir(parents=True)
+    for k in range(3):
+        (folder / f"0{k}_a.ipynb").write_bytes(b"mine")
+    said = at_once(COPIES, folder)
+    assert sum(": new" in line for line in said) == 5 and sum("beside your" in line for line in said) == 3
+    assert len(list(folder.glob("*.ipynb"))) == 5 + 3 and not list(folder.glob(".*.part"))
+    assert json.loads((folder / ".lessonkit.json").read_text()).keys() == {f"0{k}_a.ipynb" for k in range(5)}
+
+
+def test_a_lesson_that_someone_else_was_quicker_to_write_stays(tmp_path, monkeypatch):
+    def slow(path, content, **options):
+        Path(path).write_bytes(b"quicker")
+        return write_whole(path, content, **options)
+
+    monkeypatch.setattr("lessonkit.lab.copy.write_whole", slow)
+    for made_by_links in (True, False):
+        folder = tmp_path / str(made_by_links)
+        with pytest.raises(FileExistsError, match="01_a.ipynb"):
+            copy_lessons(folder, lessons={"01_a.ipynb": b"new"})
+        assert [p.name for p in folder.glob("[!.]*")] == ["01_a.ipynb"] and not list(folder.glob(".*.part"))
+        assert (folder / "01_a.ipynb").read_bytes() == b"quicker"
+        monkeypatch.setattr(os, "link", lambda *a: (_ for _ in ()).throw(PermissionError(1, "no links")))
+    assert write_whole(tmp_path / "b", "b", new=True).read_text() == "b"
+
+
+ANSWERS = """for k in range(20):
+    assert "Not kept" not in ex.Exercise("01.1").check(5).text"""
+
+
+def test_two_kernels_keep_all_that_was_done(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    at_once(ANSWERS, Path.cwd())
+    assert progress().kept["01.1"]["tries"] == 40
+
+
+def test_a_lock_that_is_never_given_back_stops_no_exercise(tmp_path, monkeypatch):
+    monkeypatch.setattr("lessonkit.lab.copy.FileLock", partial(FileLock, blocking=False))
+    with FileLock(tmp_path / ".lessonkit.lock"):
+        said = Exercise("01.1").check(1e5 ** (1 / 59))
+        assert said.right and "Not kept" in said.text and ".lessonkit.lock" in said.text
+        with pytest.raises(TimeoutError, match="try again"):
+            copy_lessons(tmp_path, lessons={})
+    assert Exercise("01.1").check(1e5 ** (1 / 59)).text.count("Not kept") == 0
+
+
+def test_lessons_stay_in_their_folder(tmp_path):
+    outside, folder = tmp_path / "outside", tmp_path / "mine"
+    for name in ("../outside", "/tmp/outside", "a/b.ipynb", "..", ""):
+        with pytest.raises(ValueError, match="no name of a file"):
+            copy_lessons(folder, lessons={name: b"new"})
+    assert not folder.exists() and not outside.exists()
+    outside.write_bytes(b"old")
+    copy_lessons(folder, lessons={"01_a.ipynb": b"old", "02_b.ipynb": b"old"})
+    for name, target in {"01_a.ipynb": outside, "02_b.ipynb": tmp_path / "nowhere"}.items():
+        (folder / name).unlink()
+        (folder / name).symlink_to(target)
+    (folder / "progress.json").symlink_to(tmp_path / "nowhere")
+    os.chdir(folder)
+    Exercise("01.1").check(1)
+    copy_lessons(folder, update=True, lessons={"01_a.ipynb": b"new", "02_b.ipynb": b"new"})
+    assert outside.read_bytes() == b"old" and {p.name for p in tmp_path.iterdir()} == {"mine", "outside"}
+    assert (folder / "01_a.ipynb").read_bytes() == b"new" and not (folder / "01_a.ipynb").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "extra, listens",
+    [
+        ([], ""),
+        (["--port=1", "--ip=127.0.0.1"], ""),
+        (["--ServerApp.ip", "localhost"], ""),
+        (["--ip=::1"], ""),
+        (["--ip=0.0.0.0"], "0.0.0.0"),
+        (["--ip", "*", "--no-browser"], "*"),
+        (["--ip="], ""),
+        (["--ip=127.0.0.1", "--ServerApp.ip=lab.example"], "lab.example"),
+    ],
+)
+def test_who_opens_the_door_is_told_of_the_token(extra, listens, capsys, monkeypatch):
+    monkeypatch.setattr(os, "execve", lambda *a: None)
+    main(["lab", "mine", *extra])
+    said = capsys.readouterr().out
+    assert ("needs the token" in said) == bool(
+        listens or extra == ["--ip="]
+    ) and f"--ip={listens}" in said + "--ip="
+    here = "--ip=127.0.0.1" in lab_command("mine", extra)[: -len(extra) or None]
+    assert here == (not any("ip" in word for word in extra))
+
+
 @pytest.mark.parametrize(
     "words, folder, extra",
     [
@@ -362,6 +482,34 @@ def run_all(nb) -> None:
     assert not [out for out in outputs if out["output_type"] == "error" or out.get("name") == "stderr"]
     assert sum("application/vnd.jupyter.widget-view+json" in out.get("data", {}) for out in outputs) >= 4
     assert nb.page.get_by_text("Error displaying widget").count() == 0 and not nb.problems
+
+
+def ask_server(url: str, token: str = "", **options) -> int:
+    "The status of the server's answer."
+    headers = {"Authorization": f"token {token}"} if token else {}
+    try:
+        return urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers, **options), timeout=20
+        ).status
+    except urllib.error.HTTPError as e:
+        return e.code
+
+
+def test_nobody_gets_in_without_the_token(reader):
+    for path in ("contents", "contents/progress.json", "kernels", "terminals", "sessions"):
+        assert ask_server(f"{reader.url}/api/{path}") == 403
+    assert (
+        ask_server(f"{reader.url}/api/contents") == 403 == ask_server(f"{reader.url}/api/contents", "wrong")
+    )
+    assert ask_server(f"{reader.url}/api/kernels", data=b"{}", method="POST") == 403
+    assert ask_server(f"{reader.url}/api/contents", reader.token) == 200
+    assert ask_server(f"{reader.url}/api/contents/{FIRST}", reader.token) == 200
+    for path in ("../lab.log", "%2e%2e/lab.log", "..%2flab.log", ".lessonkit.json"):
+        assert ask_server(f"{reader.url}/api/contents/{path}", reader.token) in (400, 404)
+    port = int(reader.url.rpartition(":")[2])
+    socket.create_connection(("127.0.0.1", port), 5).close()
+    with pytest.raises(OSError):  # a server that listens everywhere would answer here, too
+        socket.create_connection(("127.0.0.2", port), 5)
 
 
 @pytest.mark.browser

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -423,3 +424,34 @@ def test_what_is_still_being_written_is_waited_for(own, photos, monkeypatch):
     assert np.array_equal(cache.get(path, 40).pixels, first) and not reads
     cache.get(path, 30), cache.flush()
     assert np.array_equal(cache.get(path, 30).pixels, load_picture(path, 30))
+
+
+@pytest.mark.parametrize("what", ["no room", "half a picture", "no index"])
+def test_a_full_disk_leaves_nothing_half_written(own, photos, what, monkeypatch):
+    if what == "no room":
+        monkeypatch.setattr(module, "_make_room", lambda at, _: at.mkdir(parents=True, exist_ok=True) or 0)
+    elif what == "half a picture":
+        monkeypatch.setattr(module._Pack, "add", refuse_after(module._Pack.add))
+    else:
+        monkeypatch.setattr(module, "write_whole", lambda *a: (_ for _ in ()).throw(OSError(28, "full")))
+    cache = Pictures(photos)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        for path in sorted(photos.rglob("*.png")):
+            assert np.array_equal(cache.get(path, 32).pixels, load_picture(path, 32))
+        cache.flush(wait=True)
+    assert len(heard) == (what != "no room") and not [p for p in own.rglob("*") if p.is_file()]
+    for path in sorted(photos.rglob("*.png")):
+        assert np.array_equal(cache.get(path, 32).pixels, load_picture(path, 32))
+
+
+def refuse_after(add):
+    "`_Pack.add` on a disk that is full within the third picture."
+
+    def added(self, name, picture):
+        if len(self.index) == 2:
+            self.file.write(b"half")
+            raise OSError(28, "No space left on device")
+        return add(self, name, picture)
+
+    return added

@@ -112,6 +112,14 @@ class _Pack:
         content = {"format": _FORMAT, "root": str(self.root), "index": self.index}
         return write_whole(self.path.with_suffix(".json"), with_checksum(content))
 
+# %% ../../nbs/api/2_images/01_cache.ipynb #636108d4
+@patch
+def drop(self: _Pack) -> None:
+    "Take it away; pixels that are mapped stay until they are let go."
+    self.file.close()
+    with suppress(OSError):
+        self.path.unlink()
+
 # %% ../../nbs/api/2_images/01_cache.ipynb #9d133b4d
 def _read_pack(index: Path) -> list[tuple[str, Decoded]]:
     "The pictures of the pack that an index belongs to, with their files' names; none where it is not whole."
@@ -197,7 +205,7 @@ class Pictures:
         self.root, self._prefix = Path(root), os.path.join(Path(root), "")
         self.max_bytes = None if max_bytes is None else check_number("max_bytes", max_bytes, 0, whole=True)
         self.folder = _packs_folder(self.root)
-        self.full = self.max_bytes == 0
+        self.full, self.given_up = self.max_bytes == 0, False
         self._decoded = {} if self.full else _open_packs(self.folder, self.root)
         self._pack, self._lock = None, threading.Lock()
         self._writer, self._writing = ThreadPoolExecutor(1), None
@@ -205,8 +213,10 @@ class Pictures:
 # %% ../../nbs/api/2_images/01_cache.ipynb #c306f767
 @patch
 def _give_up(self: Pictures, error: Exception) -> None:
-    "Keep no more from now on, and warn of it."
-    self.full = True
+    "Keep no more from now on, and warn of it, once."
+    if self.given_up:
+        return
+    self.full = self.given_up = True
     warnings.warn(
         f"decoded pictures cannot be kept in {self.folder} ({error}), so every epoch decodes "
         "them anew: set LESSONKIT_CACHE to a folder that can be written",
@@ -220,6 +230,7 @@ def _finish(self: Pictures, pack: _Pack) -> None:
     try:
         pack.finish()
     except OSError as e:
+        pack.drop()
         self._give_up(e)
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #cb9f37fa
@@ -230,11 +241,15 @@ def _hand_over(self: Pictures) -> None:
     pack, self._pack = self._pack, None
     if not pack:
         return
+    entries = []
     try:
-        entries = _mapped(pack.path, pack.index)
-        self._writing = self._writer.submit(self._finish, pack)
+        if pack.index:
+            entries = _mapped(pack.path, pack.index)
+            self._writing = self._writer.submit(self._finish, pack)
+        else:  # there was no room for the first
+            pack.drop()
     except (OSError, ValueError) as e:
-        entries = []
+        pack.drop()
         self._give_up(e)
     for name, *_, short, _, _, _ in pack.index:
         self._decoded[str(self.root / name)].pop(short)

@@ -22,25 +22,39 @@ from torch.nn import functional as F
 
 from ..basics import optional
 
-# %% ../../nbs/api/2_images/00_decode.ipynb #07d95771
-def _black_and_white(values: np.ndarray, mode: str) -> tuple[float, float]:
-    "Which values of a picture with more than 8 bits, or with floats (`mode` F), stand for black and white."
-    low, high = values.min(), values.max()
-    whites = (1, 255) if mode == "F" else (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
+# %% ../../nbs/api/2_images/00_decode.ipynb #147c7441
+_STRIP = 4_000_000  # px
+
+
+def _strips(im, step: int = 1):
+    """A picture from the top down in parts of full width, about _STRIP px each, all but the last of a height
+    that `step` divides."""
+    rows = step * max(1, _STRIP // (im.width * step))
+    for top in range(0, im.height, rows):
+        yield im.crop((0, top, im.width, min(top + rows, im.height)))
+
+# %% ../../nbs/api/2_images/00_decode.ipynb #f960a86b
+def _black_and_white(im) -> tuple[float, float]:
+    """Which values of a picture with more than 8 bits, or with floats, stand for black and white. ValueError:
+    some are no numbers."""
+    parts = [np.asarray(part) for part in _strips(im)]
+    low, high = float(np.min([p.min() for p in parts])), float(np.max([p.max() for p in parts]))
+    if not np.isfinite([low, high]).all():
+        raise ValueError("some of its pixels are no numbers (NaN or infinite)")
+    whites = (1, 255) if im.mode == "F" else (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
     white = next((white for white in whites if high <= white), None) if low >= 0 else None
     return (low, high) if white is None else (0, white)
 
-# %% ../../nbs/api/2_images/00_decode.ipynb #5e82e7f3
-def _to_rgb(im):
-    "Any PIL mode as RGB: transparency on white, more than 8 bits scaled to 8."
+# %% ../../nbs/api/2_images/00_decode.ipynb #902640b6
+def _to_rgb(im, levels: tuple[float, float] | None = None):
+    """Any PIL mode as RGB: transparency on white, more than 8 bits scaled to 8. levels: the values of black
+    and white, where this is a part of a picture."""
     from PIL import Image
 
-    if im.mode == "RGB":
-        return im
     if im.mode.startswith("I") or im.mode == "F":
-        values = np.asarray(im, dtype=np.float64)
-        low, high = _black_and_white(values, im.mode)
-        return Image.fromarray(np.uint8(np.round((values - low) * (255 / (high - low))))).convert("RGB")
+        low, high = levels or _black_and_white(im)
+        values = (np.asarray(im, dtype=np.float64) - low) * (255 / (high - low or 1))
+        return Image.fromarray(np.uint8(np.round(values))).convert("RGB")
     if "transparency" in im.info or im.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         rgba = im.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
@@ -141,15 +155,23 @@ class _Room:
                 self.left += n
                 self.changed.notify_all()
 
-# %% ../../nbs/api/2_images/00_decode.ipynb #c041928f
+# %% ../../nbs/api/2_images/00_decode.ipynb #3657ab1a
 _ROOM, _LARGE = _Room(MAX_PIXELS), 50_000_000  # px
 
 
 def _pixels(im, short: int | None) -> np.ndarray:
     "The pixels of an open picture as RGB, those of a very large one averaged over blocks."
-    turned = _to_rgb(im)
-    blocks = min(turned.size) // (4 * short) if short and turned.width * turned.height > _LARGE else 1
-    return np.array(turned.reduce(blocks) if blocks > 1 else turned)
+    if im.width * im.height <= _LARGE:
+        return np.array(_to_rgb(im))
+    deep = im.mode.startswith("I") or im.mode == "F"
+    levels = _black_and_white(im) if deep else None
+    blocks = max(1, min(im.size) // (4 * short)) if short else 1
+    pixels, top = np.empty((-(-im.height // blocks), -(-im.width // blocks), 3), np.uint8), 0
+    for part in _strips(im, blocks):
+        rgb = _to_rgb(part, levels).reduce(blocks)
+        pixels[top : top + rgb.height] = rgb
+        top += rgb.height
+    return pixels
 
 # %% ../../nbs/api/2_images/00_decode.ipynb #a5c14127
 def _decode(data: bytes, short: int | None) -> tuple[np.ndarray, tuple[int, int]]:
@@ -175,12 +197,12 @@ def _decode(data: bytes, short: int | None) -> tuple[np.ndarray, tuple[int, int]
     return picture, ((h, w) if turn in (5, 6, 7, 8) else (w, h))
 
 # %% ../../nbs/api/2_images/00_decode.ipynb #d9b36d98
-_MANY_BYTES = 2**26
+_MANY_BYTES, _MOST_BYTES = 2**26, 6 * MAX_PIXELS  # 16 bits a colour
 
 
 def _read_file(path: str | os.PathLike) -> bytes:
-    """A file's content. ValueError: it is none, or empty; a large one that does not begin as a picture; PIL's
-    errors."""
+    """A file's content. ValueError: it is none, or empty; a large one that does not begin as a picture, or is
+    too large; PIL's errors."""
     from PIL import Image
 
     at_once = lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait
@@ -191,6 +213,9 @@ def _read_file(path: str | os.PathLike) -> bytes:
         if about.st_size > _MANY_BYTES:
             with Image.open(f, formats=known_formats()) as im:
                 _check_pixels(*im.size)
+                if about.st_size > _MOST_BYTES:
+                    gigabytes = f"{about.st_size / 1e9:.2f} GB, the limit is {_MOST_BYTES / 1e9:.2f}"
+                    raise ValueError(f"too large: a file of {gigabytes}")
                 f.seek(0)
                 return f.read()
         data = f.read()
@@ -201,7 +226,7 @@ def _read_file(path: str | os.PathLike) -> bytes:
 # %% ../../nbs/api/2_images/00_decode.ipynb #31b1b99c
 def read_picture(path: str | os.PathLike, short: int | None) -> tuple[np.ndarray, tuple[int, int], str]:
     """The picture of a file as `load_picture` has it, its full width and height in px, and its content's
-    hash. ValueError says why the file cannot be used."""
+    hash. ValueError says why the file cannot be used; MemoryError is no fault of its own."""
     from PIL import Image
 
     try:
@@ -219,14 +244,21 @@ def read_picture(path: str | os.PathLike, short: int | None) -> tuple[np.ndarray
         ) from None
     except ValueError:
         raise
-    except Exception as e:  # each decoder has errors of its own
-        raise ValueError(f"broken: {str(e) or type(e).__name__}") from None
+    except MemoryError:
+        raise MemoryError("there is not enough memory to decode it: make it smaller") from None
+    except Exception as e:  # each decoder has errors of its own; the system's have a number
+        why = f"cannot be read: {e.strerror}" if getattr(e, "errno", None) else f"broken: {e}"
+        raise ValueError(why if str(e) else f"broken: {type(e).__name__}") from None
 
 # %% ../../nbs/api/2_images/00_decode.ipynb #60388cdc
 def load_picture(path: str | os.PathLike, short: int | None = None) -> np.ndarray:
     """The picture of a file as uint8 [height, width, 3], the right way up; its shorter side `short` px if
-    given, and then cut to at most three times that in length. ValueError says why a file cannot be used."""
-    return read_picture(path, short)[0]
+    given, and then cut to at most three times that in length. ValueError says which file cannot be used, and
+    why."""
+    try:
+        return read_picture(path, short)[0]
+    except (ValueError, MemoryError) as e:
+        raise ValueError(f"{path}: {e}") from None
 
 # %% ../../nbs/api/2_images/00_decode.ipynb #dea0dd28
 READERS = 16

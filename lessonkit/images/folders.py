@@ -146,7 +146,7 @@ def _check_file(path: str, short: int, pictures: Pictures) -> tuple[tuple, str]:
     try:
         picture = pictures.get(path, short)
         return (picture.width, picture.height, picture.digest), ""
-    except (ValueError, OSError) as e:
+    except (ValueError, OSError, MemoryError) as e:
         return (), str(e)
 
 # %% ../../nbs/api/2_images/02_folders.ipynb #c9c3cbdf

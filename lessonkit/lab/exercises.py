@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from fastcore.basics import patch
 
 from ..basics import parse_json, write_whole
+from .copy import lock_folder
 from .task import Task, judge
 from .tasks_01 import TASKS as TASKS_01
 from .tasks_02 import TASKS as TASKS_02
@@ -85,11 +86,12 @@ def _read_progress() -> dict[str, dict]:
 def _note_progress(id: str, **counts) -> str:
     "Add to what is kept of an exercise; what is wrong where that cannot be done."
     try:
-        kept = _read_progress()
-        mine = {"tries": 0, "hints": 0, "solved": False, "solution": False} | kept.get(id, {})
-        for name, value in counts.items():  # numbers add up, what is true stays true
-            mine[name] = mine[name] or value if isinstance(value, bool) else mine[name] + value
-        write_whole(PROGRESS, kept | {id: mine})
+        with lock_folder(Path()):  # lessons side by side have a kernel each
+            kept = _read_progress()
+            mine = {"tries": 0, "hints": 0, "solved": False, "solution": False} | kept.get(id, {})
+            for name, value in counts.items():  # numbers add up, what is true stays true
+                mine[name] = mine[name] or value if isinstance(value, bool) else mine[name] + value
+            write_whole(PROGRESS, kept | {id: mine})
         return ""
     except (OSError, ValueError) as e:
         return f" (Not kept in {PROGRESS}: {e}.)"

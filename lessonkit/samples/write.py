@@ -84,7 +84,10 @@ def _draw_set(folder: Path, stamp: dict, files: dict):
     for name, (label, index) in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         picture = draw(stamp["domain"], label, index, stamp["seed"], stamp["size"])
-        picture.save(folder / name, compress_level=1)
+        try:
+            picture.save(folder / name, compress_level=1)
+        except OSError as e:  # PIL does not say where the disk is full
+            raise OSError(e.errno, e.strerror or str(e), str(folder.parent)) from None
     (folder / "samples.json").write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
 
 # %% ../../nbs/api/1_samples/09_write.ipynb #93377fc3
