@@ -16,6 +16,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -56,6 +57,26 @@ class Command(NamedTuple):
 def _complain(what) -> None:
     "Say on stderr what went wrong."
     print(f"lessonkit: {printable(what)}", file=sys.stderr)
+
+# %% ../nbs/api/9_cli/00_cli.ipynb #d46dd1e6
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space there, or name another folder",
+    errno.EDQUOT: "free some space there, or name another folder",
+    errno.EROFS: "name a folder that can be written",
+    errno.EACCES: "see who may write there, or name another folder",
+    errno.EFBIG: "files are not allowed to be so large here (ulimit -f)",
+    errno.EMFILE: "too few files may be open at once (ulimit -n)",
+}
+
+
+def _in_a_line(error: Exception) -> str:
+    "An error in words: of the system's, which file it is about, what is wrong, and what to do."
+    if isinstance(error, OSError) and error.errno in _WAYS_OUT:
+        about = f"{error.filename}: " if error.filename else ""
+        return f"{about}{error.strerror}: {_WAYS_OUT[error.errno]}"
+    if isinstance(error, MemoryError):
+        return f"out of memory: try smaller pictures (--size) or batches (--bs) {error}".strip()
+    return str(error)
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #220e8364
 def _sizes(text: str) -> list[int]:
@@ -199,6 +220,17 @@ def _write_results(five: FiveSteps, args) -> Path:
     command = shlex.join(["lessonkit", *args.argv])
     return write_report(five, args.out / "report.html", title, command)
 
+# %% ../nbs/api/9_cli/00_cli.ipynb #45aa78c5
+def _write_somewhere(five: FiveSteps, args) -> Path:
+    "Write the results into OUT; if that cannot be written to any more, into another folder, and say so."
+    try:
+        return _write_results(five, args)
+    except OSError as e:
+        _complain(_in_a_line(e))
+    args.out = Path(tempfile.mkdtemp(prefix="lessonkit-run-"))
+    _complain(f"the results go to {args.out}")
+    return _write_results(five, args)
+
 # %% ../nbs/api/9_cli/00_cli.ipynb #f792a0ff
 def train(args) -> int:
     """`lessonkit train`: the five steps, then `model.safetensors`, `model.json`, `history.json` and
@@ -209,17 +241,18 @@ def train(args) -> int:
     data = _data(args)
     names = ("similarity", "head_epochs", "epochs", "cycle_len", "seed", "precision", "device", "resume")
     options = {name: getattr(args, name) for name in names} | {"checkpoint": args.out / "checkpoint"}
-    five = five_steps(data, args.arch, args.weights, sizes=args.size, **options)
-    report = _write_results(five, args)
-    print(f"model: {args.out / 'model.safetensors'}\nreport: {report}")
+    five, asked = five_steps(data, args.arch, args.weights, sizes=args.size, **options), args.out
+    report = _write_somewhere(five, args)
+    print(f"model: {printable(args.out / 'model.safetensors')}\nreport: {printable(report)}")
     if archs := next_archs(five.learner):
         print(f"next to try, larger networks: {', then '.join(f'--arch {a}' for a in archs)}")
     print(f"{five.learner.metric} {five.score:.4f}")
     if not five.ended:
         remove_checkpoint(options["checkpoint"])
-    elif five.ended != "interrupted":
-        print(f"lessonkit: {five.ended}", file=sys.stderr)
-    return {"": 0, "interrupted": 130}.get(five.ended, 1)
+        return 0 if args.out == asked else 2
+    if five.ended != "interrupted":
+        _complain(five.ended)
+    return 130 if five.ended == "interrupted" else 1
 
 # %% ../nbs/api/9_cli/00_cli.ipynb #8bf8f579
 _PREDICT_OPTIONS = {
@@ -423,24 +456,6 @@ def build_parser() -> argparse.ArgumentParser:
         p.set_defaults(run=run)
     return parser
 
-# %% ../nbs/api/9_cli/00_cli.ipynb #d46dd1e6
-_WAYS_OUT = {
-    errno.ENOSPC: "free some space there, or name another folder",
-    errno.EDQUOT: "free some space there, or name another folder",
-    errno.EROFS: "name a folder that can be written",
-    errno.EACCES: "see who may write there, or name another folder",
-    errno.EFBIG: "files are not allowed to be so large here (ulimit -f)",
-    errno.EMFILE: "too few files may be open at once (ulimit -n)",
-}
-
-
-def _in_a_line(error: Exception) -> str:
-    "An error in words: of the system's, which file it is about, what is wrong, and what to do."
-    if isinstance(error, OSError) and error.errno in _WAYS_OUT:
-        about = f"{error.filename}: " if error.filename else ""
-        return f"{about}{error.strerror}: {_WAYS_OUT[error.errno]}"
-    return str(error)
-
 # %% ../nbs/api/9_cli/00_cli.ipynb #580d8409
 @contextlib.contextmanager
 def _plain_warnings():
@@ -460,7 +475,7 @@ def _run(args) -> tuple[int, bool]:
     except BrokenPipeError:  # the reader of a pipe has gone
         sys.stdout = open(os.devnull, "w")
         return 0, False
-    except (ValueError, OSError, TrainingError) as e:
+    except (ValueError, OSError, TrainingError, MemoryError) as e:
         if os.environ.get("LESSONKIT_DEBUG"):
             raise
         _complain(_in_a_line(e))

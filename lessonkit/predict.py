@@ -104,13 +104,17 @@ def _check_info(info) -> None:
         raise ValueError("arch, classes, size, mean and std are needed")
     if not isinstance(arch := info["arch"], str | None) or len(arch or "") > 200:
         raise ValueError("arch must be the name of a network, or null")
-    classes = info["classes"]
-    if not isinstance(classes, list) or not classes or not all(isinstance(c, str) and c for c in classes):
+    classes, known = info["classes"], info["size"] is not None  # not from loaders of one's own
+    named = isinstance(classes, list) and all(isinstance(c, str) and c for c in classes)
+    if not named or (known and not classes):
         raise ValueError("classes must be a list of names")
     if len(set(classes)) < len(classes):
         raise ValueError("classes has a name twice")
-    check_number("size", info["size"], 8, 2048, whole=True)
-    check_normalisation(info["mean"], info["std"])
+    if known:
+        check_number("size", info["size"], 8, 2048, whole=True)
+        check_normalisation(info["mean"], info["std"])
+    elif info["mean"] != [] or info["std"] != []:
+        raise ValueError("mean and std are known, and size is not")
 
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #6b7c023b
 def _check_weights(state: dict[str, torch.Tensor], masks=()) -> None:
@@ -235,7 +239,9 @@ def load_model(folder: str | os.PathLike, model: nn.Module | None = None, device
         model = _build(arch, classes, state) if model is None else model
         _check_weights(state, _masks(model, arch))
         model.load_state_dict(state)
-        _check_answer(model.to(device).eval(), info["size"], len(classes), device)
+        model.to(device).eval()
+        if info["size"] is not None:
+            _check_answer(model, info["size"], len(classes), device)
     except RuntimeError as e:
         name = arch or type(model).__name__
         raise ValueError(f"{folder}: the weights do not fit {name} ({str(e).splitlines()[0]})") from e

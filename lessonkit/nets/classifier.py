@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..basics import check_number
+from ..device import out_of_memory
 from .weights import load_body
 
 # %% ../../nbs/api/3_nets/02_classifier.ipynb #f3725b8c
@@ -128,6 +129,8 @@ def check_size(model: nn.Module, size: int) -> None:
         with torch.no_grad():
             model(torch.zeros(1, 3, size, size, device=one.device, dtype=one.dtype))
     except (RuntimeError, AssertionError, ValueError) as e:
+        if out_of_memory(e):
+            return  # no fault of the size: training says what to do
         name = getattr(model, "arch", type(model).__name__)
         raise ValueError(
             f"{name} cannot take pictures of {size} px: {_why_not(model)} ({str(e).splitlines()[0]})"

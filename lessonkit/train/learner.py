@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..basics import check_kind, check_number, progress_bar
-from ..device import native_bf16, pick_device, pick_precision
+from ..device import native_bf16, out_of_memory, pick_device, pick_precision
 from ..evaluate import Predictions, accuracy, average_preds, evaluate
 from ..evaluate import get_preds as preds_of
 from ..images.augment import get_preset
@@ -42,7 +42,7 @@ from .loop import trial as try_updates
 from .optim import make_opt as new_opt
 from .optim import param_groups
 from .rng import RandomStream
-from .run import SAVE_EVERY, OutOfMemoryError, Run, free_memory, memory_advice, out_of_memory
+from .run import SAVE_EVERY, OutOfMemoryError, Run, free_memory, memory_advice
 from .schedule import Schedule
 from .state import copy_state
 from .stop import OverfitWatch, StopRequest
