@@ -162,10 +162,12 @@ def save(self: Run) -> None:
     path, since = self.checkpoint, self.history.losses[self.history.last.get("step", 0) :]
     if path is None or not all(map(math.isfinite, since)):
         return
+    new, before = (path.with_name(f"{path.name}.{word}") for word in ("new", "before"))
     try:
+        write_checkpoint(new, state_of(self))
         if path.exists():
-            os.replace(path, path.with_name(f"{path.name}.before"))
-        write_checkpoint(path, state_of(self))
+            os.replace(path, before)
+        os.replace(new, path)
     except OSError as e:
         warnings.warn(f"{path} could not be written ({e}); training goes on", stacklevel=2)
     self.saved = time.monotonic()
