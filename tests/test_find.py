@@ -436,8 +436,9 @@ def test_a_stop_request_within_an_experiment_asks_and_around_one_hears(handler):
 
 def test_experiments_that_end_in_any_order_give_sigint_back(handler):
     def experiment(model):
-        with no_trace(model), torch.no_grad():
-            model.weight += 1
+        with no_trace(model):
+            with torch.no_grad():
+                model.weight += 1
             yield
 
     models = [nn.Linear(2, 2) for _ in range(3)]

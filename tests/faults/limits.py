@@ -215,8 +215,9 @@ def try_command(case: Case, folder: Path) -> tuple[str, str]:
     fine = re.match("lessonkit: .*" + case.says, last) if case.says else done.returncode == 0
     if not fine or odd or left or done.returncode not in (0, 2):
         return last, f"{case.name}: exit code {done.returncode}, left {left}, {done.stderr[-300:]!r}"
-    heard = [line.removeprefix("lessonkit: ") for line in heard if "matplotlib" not in line.lower()]
-    return last.removeprefix("lessonkit: ") or "; ".join(["done", *dict.fromkeys(heard)]), ""
+    plain = lambda line: line.removeprefix("lessonkit: ").replace(f"{folder}/", "")
+    heard = [plain(line) for line in heard if "matplotlib" not in line.lower()]
+    return plain(last) or "; ".join(["done", *dict.fromkeys(heard)]), ""
 
 
 def try_library(name: str, code: list[str], says: str, folder: Path) -> tuple[list[list], list[str]]:
