@@ -11,7 +11,6 @@ import math
 import os
 import threading
 import warnings
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -343,18 +342,20 @@ class _Progress:
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #f9a706ed
 @patch
-def _until(self: Learner, events, watch: OverfitWatch, until_overfit: bool, snapshots: bool):
-    "The events of a run, up to where it overfits, if that is to end it; snapshots are kept on the way."
-    for event in chain([None], events):  # a run that is gone on with may have been at its end
-        if event is not None:
-            if isinstance(event, CycleDone):
-                if snapshots:
-                    self.snapshots.append(copy_state(self.model))
-                watch.cycle_ended(self.history.last["train_loss"], self.history.last["valid_loss"])
-            yield event
-        if until_overfit and watch.overfits and len(self.history.lrs) < self.history.schedule.n_steps:
-            self.history.end("overfit", watch.why)
-            return
+def _cycle_ended(self: Learner, watch: OverfitWatch, snapshots: bool) -> bool:
+    "Keep a snapshot, if that is asked for; whether the losses say that it is time to stop."
+    if snapshots:
+        self.snapshots.append(copy_state(self.model))
+    return watch.cycle_ended(self.history.last["train_loss"], self.history.last["valid_loss"])
+
+# %% ../../nbs/api/5_train/15_learner.ipynb #a44cb62d
+@patch
+def _overfits(self: Learner, watch: OverfitWatch) -> bool:
+    "Whether the run has begun to overfit before its end; then that is noted as its end."
+    over = watch.overfits and len(self.history.lrs) < self.history.schedule.n_steps
+    if over:
+        self.history.end("overfit", watch.why)
+    return over
 
 # %% ../../nbs/api/5_train/15_learner.ipynb #eeb08311
 @patch
@@ -380,10 +381,13 @@ def fit(
         kept = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume}
         events = self.run(schedule, lr, accumulate=accumulate, **kept)
         watch = OverfitWatch(patience, self.history.cycles)
+        over = until_overfit and self._overfits(watch)
         try:
-            for event in self._until(events, watch, until_overfit, snapshots):
+            for event in () if over else events:
                 _tell(watchers, "event", event, self.history, stop)
-                if stop.asked:
+                if isinstance(event, CycleDone):
+                    over = self._cycle_ended(watch, snapshots) and until_overfit and self._overfits(watch)
+                if over or stop.asked:
                     break
         finally:
             events.close()

@@ -77,7 +77,7 @@ class Run:
         self.learn, self.accumulate, self.every, self.step = learn, accumulate, every, 0
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.passes = Passes(learn.batches("train"), remember=checkpoint is not None)
-        self.saved, self.within = time.monotonic(), False
+        self.saved, self.event = time.monotonic(), None
         self.opt = learn.make_opt(lr)
         self.history = History(schedule, learn.size, groups=[g.name for g in learn.groups])
         self.scaler = torch.amp.GradScaler(learn.device.type) if learn.precision == "fp16" else None
@@ -90,7 +90,7 @@ def __iter__(self: Run) -> Iterator:
         yield from self._events()
         self.history.end("done")
     except (GeneratorExit, KeyboardInterrupt) as stop:
-        if self.within and isinstance(stop, GeneratorExit):  # not in the middle of an update
+        if isinstance(stop, GeneratorExit) and self._within():  # not in the middle of an update
             self.save()
         self.history.end("interrupted", f"interrupted after {len(self.history.lrs)} updates")
         raise
@@ -129,16 +129,24 @@ def _events(self: Run) -> Iterator:
 def _note(self: Run, event) -> None:
     "Keep what an event has brought: the record, good weights, the best ones, a checkpoint."
     self.history.add(event)
-    self.step, ends = event.step, event.step in self.history.schedule.cycle_ends
-    self.within = (
-        isinstance(event, StepDone) and not ends and event.step % self.history.schedule.steps_per_epoch
-    )
+    self.step, self.event = event.step, event
+    if isinstance(event, StepDone):
+        if self.checkpoint and time.monotonic() - self.saved >= self.every and self._within():
+            self.save()
+        return
     if isinstance(event, EpochDone) and math.isfinite(event.valid_loss):
         self.good = copy_state(self.learn.model)
         self._keep_best()
-    evaluated = isinstance(event, CycleDone) or (isinstance(event, EpochDone) and not ends)
-    if evaluated or (self.within and time.monotonic() - self.saved >= self.every):
+    if isinstance(event, CycleDone) or event.step not in self.history.schedule.cycle_ends:
         self.save()
+
+# %% ../../nbs/api/5_train/13_run.ipynb #99d685d0
+@patch
+def _within(self: Run) -> bool:
+    "Whether the last event was an update, and no evaluation comes after it."
+    schedule, step = self.history.schedule, self.step
+    due = step in schedule.cycle_ends or step % schedule.steps_per_epoch == 0
+    return isinstance(self.event, StepDone) and not due
 
 # %% ../../nbs/api/5_train/13_run.ipynb #cc22bd81
 @patch

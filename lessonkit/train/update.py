@@ -102,7 +102,7 @@ class Passes:
         self._batches = self._each()
 
     def __iter__(self) -> Iterator:
-        return self
+        return self._batches
 
     def __next__(self):
         return next(self._batches)
