@@ -282,6 +282,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'lessonkit/images/decode.py'),
                                          'lessonkit.images.decode.read_picture': ( 'api/2_images/decode.html#read_picture',
                                                                                    'lessonkit/images/decode.py'),
+                                         'lessonkit.images.decode.readers_for': ( 'api/2_images/decode.html#readers_for',
+                                                                                  'lessonkit/images/decode.py'),
                                          'lessonkit.images.decode.resize_short': ( 'api/2_images/decode.html#resize_short',
                                                                                    'lessonkit/images/decode.py')},
             'lessonkit.images.folders': { 'lessonkit.images.folders.DataError': ( 'api/2_images/folders.html#dataerror',

@@ -20,7 +20,7 @@ from torch import nn
 
 from .basics import check_number, parse_json, write_whole
 from .device import autocast, to_device
-from .images.decode import READERS, read_picture
+from .images.decode import read_picture, readers_for
 from .images.render import centre
 from .nets.classifier import build_model
 from .nets.weights import check_normalisation
@@ -58,7 +58,7 @@ def _open(file: str, size: int) -> tuple[np.ndarray | None, str]:
 # %% ../nbs/api/4_evaluate/01_predict.ipynb #c4605ebf
 def _opened(files: list[str], size: int) -> tuple[dict, dict[str, str]]:
     "The pictures that can be opened, by file, and what is wrong with the others."
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(readers_for(files)) as pool:
         found = dict(zip(files, pool.map(lambda file: _open(file, size), files)))
     pictures = {file: picture for file, (picture, why) in found.items() if not why}
     return pictures, {file: why for file, (_, why) in found.items() if why}

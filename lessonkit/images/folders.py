@@ -18,7 +18,7 @@ from fastcore.basics import patch
 
 from ..basics import check_number, printable, progress_bar
 from .cache import Pictures
-from .decode import READERS
+from .decode import readers_for
 
 # %% ../../nbs/api/2_images/02_folders.ipynb #54f09d7d
 class DataError(ValueError):
@@ -159,7 +159,7 @@ def _check_files(
     look = lambda part: [_check_file(path, shorts[split], pictures) for path, _, split in part]
     answers = []
     with (
-        ThreadPoolExecutor(max(READERS, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(readers_for([path for path, _, _ in todo])) as pool,
         progress_bar(total=len(todo), desc="checking pictures", show=progress) as bar,
     ):
         for part in pool.map(look, parts):
