@@ -164,8 +164,9 @@ HOWS = {
     ),
 }
 
-MEMORY = """import json, resource, sys
+MEMORY = """import json, resource, sys, torch
 from lessonkit import ImageData, Learner, sgdr
+torch.set_num_threads(1)  # OpenMP ends a process in which it can't start a thread
 data = ImageData("photos", size=224, bs=20, cache_bytes=0, progress=False)
 learn, said = Learner(data, "resnet10", weights=None, seed=1), {}
 before = {k: v.clone() for k, v in learn.model.state_dict().items()}
