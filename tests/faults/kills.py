@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -161,6 +162,7 @@ def trial(context, job: str, folder: Path, whole: str, dice: random.Random, time
         if said:
             break
     said = said or run(context, job, folder)
+    shutil.rmtree(folder)  # some hundred MB of checkpoints each
     return kills, "" if said == whole else f"{job}, last killed at {place}: {said or 'no end'} for {whole}"
 
 
