@@ -40,6 +40,7 @@ from .loop import CycleDone, EpochDone, StepDone, TrainingError
 from .loop import trial as try_updates
 from .optim import make_opt as new_opt
 from .optim import param_groups
+from .restore import no_trace
 from .rng import RandomStream
 from .run import SAVE_EVERY, OutOfMemoryError, Run, free_memory, memory_advice
 from .schedule import Schedule
@@ -237,7 +238,7 @@ def find(self: Learner, lrs: list[float] | None = None, **options) -> LRFind:
     options = {"progress": True, "device": self.device, "precision": self.train_precision} | options
     opt = self.make_opt(lrs or 1.0)
     try:
-        with self.lock, self.random:
+        with self.lock, no_trace([]), self.random:  # so that Ctrl-C can't leave the stream's state
             return lr_find(self.model, self.batches("train"), self.loss_fn, opt, **options)
     except Exception as e:
         if not out_of_memory(e) and not isinstance(e, DataError):

@@ -19,11 +19,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from lessonkit.train import find, loop, restore, update
+from lessonkit import Learner
+from lessonkit.train import find, learner, loop, restore, rng, update
 
 from .found import Found
 
-TRACED = [module.__file__ for module in (find, loop, restore, update, contextlib)]
+TRACED = [module.__file__ for module in (find, learner, loop, restore, rng, update, contextlib)]
 
 
 class Stage:
@@ -40,6 +41,8 @@ class Stage:
         ]
         F.cross_entropy(self.model(x), torch.arange(16) % 3).backward()
         self.opt.step()
+        more = {"weights": None, "n_groups": 1, "opt": "sgd", "device": "cpu", "precision": "fp32"}
+        self.learner = Learner(tuple(self.loaders), self.model, **more)
 
     def state(self) -> bytes:
         "All that must not change, as bytes."
@@ -55,6 +58,7 @@ class Stage:
                 [dl.generator.get_state().numpy().tobytes() for dl in self.loaders],
                 (random.getstate(), repr(np.random.get_state()), torch.get_rng_state().numpy().tobytes()),
                 (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+                self.learner.random._state["torch"].numpy().tobytes(),
             ]
         )
 
@@ -77,7 +81,18 @@ def trial_given_up(stage: Stage) -> bool:
     return False
 
 
-CASES = {"a sweep": sweep, "a trial": trial, "a trial that is given up": trial_given_up}
+def learner_sweep(stage: Stage) -> bool:
+    "A sweep of a `Learner`, which has random generators of its own."
+    more = {"n_steps": 12, "lr_min": 1e-6, "lr_max": 1e-2, "progress": False}
+    return stage.learner.find(**more).stopped == "interrupted"
+
+
+CASES = {
+    "a sweep": sweep,
+    "a learner's sweep": learner_sweep,
+    "a trial": trial,
+    "a trial that is given up": trial_given_up,
+}
 
 
 def headers(file: str) -> dict[int, range]:
