@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lessonkit.basics import write_whole
 from lessonkit.cli import main
 from lessonkit.images import cache as module
 from lessonkit.images import decode
@@ -455,3 +457,21 @@ def refuse_after(add):
         return add(self, name, picture)
 
     return added
+
+
+def test_files_that_come_and_go_while_room_is_made(own, photos):
+    cache, over = Pictures(photos), threading.Event()
+
+    def others():
+        while not over.is_set():
+            folder = write_whole(own / "other" / "index.json", {}).parent
+            shutil.rmtree(folder)
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    try:
+        for _ in range(200):
+            assert module._make_room(cache.folder, None) > 0 and list_cache() is not None
+    finally:
+        over.set()
+        thread.join()

@@ -142,10 +142,23 @@ def _packs_folder(root: Path) -> Path:
     digest = hashlib.blake2b(os.fsencode(where), digest_size=6).hexdigest()
     return _cache_root() / f"{where.name[:40]}-{digest}"  # a name has at most 255 bytes
 
+# %% ../../nbs/api/2_images/01_cache.ipynb #60e3cd26
+def _inside(folder: Path) -> list[Path]:
+    "What is in a folder; nothing if it is gone."
+    try:
+        return [folder / name for name in sorted(os.listdir(folder))]
+    except OSError:
+        return []
+
+# %% ../../nbs/api/2_images/01_cache.ipynb #5ca0c888
+def _indexes(folder: Path) -> list[Path]:
+    "The indexes of the packs in a folder, the oldest first."
+    return [file for file in _inside(folder) if file.suffix == ".json" and not file.name.startswith(".")]
+
 # %% ../../nbs/api/2_images/01_cache.ipynb #e0319ebc
 def _sweep(folder: Path, old: set[str], used: set[str]) -> None:
     "Remove the `old` packs of a folder, and what a killed process left; mark the folder as used now."
-    for file in folder.glob("*"):
+    for file in _inside(folder):
         with suppress(OSError):  # another process may have been quicker
             if file.stem in old or (file.stem not in used and time.time() - file.stat().st_mtime > 3600):
                 file.unlink()  # what has no index may be in the making for a while
@@ -157,7 +170,7 @@ def _open_packs(folder: Path, root: Path) -> dict[str, dict[int, Decoded]]:
     """What earlier runs have kept of the files below `root` and is still true, by path and shorter side; what
     is not is removed."""
     decoded, used = {}, set()
-    indexes = sorted(folder.glob("[!.]*.json"), reverse=True)  # the newest may replace a damaged one
+    indexes = _indexes(folder)[::-1]  # the newest may replace a damaged one
     packs = {i: [(str(root / name), picture) for name, picture in _read_pack(i)] for i in indexes}
     now = _identities(list({path for pack in packs.values() for path, _ in pack}))
     for index, pack in packs.items():
@@ -171,7 +184,7 @@ def _open_packs(folder: Path, root: Path) -> dict[str, dict[int, Decoded]]:
 # %% ../../nbs/api/2_images/01_cache.ipynb #2cd6b01c
 def _size_of(folder: Path) -> int:
     "Bytes of the files in a folder."
-    return sum(p.stat().st_size for p in folder.iterdir() if p.is_file()) if folder.is_dir() else 0
+    return sum(_identity(file)[0] for file in _inside(folder))
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #a52c2340
 _PACK_BYTES = 2**26  # pixels of a pack: what is decoded again, at most, after a process was killed
@@ -181,10 +194,10 @@ def _make_room(folder: Path, max_bytes: int | None) -> int:
     """Bytes that are left below the bound for one more pack in `folder`, after folders used longest ago are
     removed if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    folders = {f: _size_of(f) for f in _cache_root().iterdir() if f.is_dir()}
+    folders = {f: _size_of(f) for f in _inside(_cache_root()) if f.is_dir()}
     used = sum(folders.values())
     bound = (shutil.disk_usage(folder).free + used) // 4 if max_bytes is None else max_bytes
-    for other in sorted(folders.keys() - {folder}, key=lambda f: f.stat().st_mtime):
+    for other in sorted(folders.keys() - {folder}, key=lambda f: _identity(f)[1]):
         if used + _PACK_BYTES <= bound:
             break
         shutil.rmtree(other, ignore_errors=True)
@@ -343,13 +356,13 @@ class CacheEntry:
 def list_cache() -> list[CacheEntry]:
     "What is kept, the folder that was used last first."
     found = []
-    for folder in filter(Path.is_dir, _cache_root().iterdir() if _cache_root().is_dir() else []):
+    for folder in filter(Path.is_dir, _inside(_cache_root())):
         root, n = "?", 0
-        for index in folder.glob("*.json"):
+        for index in _indexes(folder):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 about = parse_json(index.read_bytes())
                 root, n = str(about["root"]), n + len(about["index"])
-        found.append(CacheEntry(root, n, _size_of(folder), folder.stat().st_mtime, folder))
+        found.append(CacheEntry(root, n, _size_of(folder), _identity(folder)[1] / 1e9, folder))
     return sorted(found, key=lambda e: -e.used)
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #86bda1a4
