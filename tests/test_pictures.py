@@ -392,11 +392,14 @@ def test_larger_sizes_are_built_while_the_first_epoch_runs(own, colours, monkeyp
     assert len(reads) == 32
 
 
-def test_a_checked_folder_is_not_decoded_to_be_checked_again(own, colours, monkeypatch):
-    first = ImageData(colours, size=16, progress=False)
+@pytest.mark.parametrize("name", ["", ".", "..", "../colours/"])
+def test_a_checked_folder_is_not_decoded_to_be_checked_again(own, colours, name, monkeypatch):
+    monkeypatch.chdir(colours / "red" if name == ".." else colours)
+    folder = name or colours
+    first = ImageData(folder, size=16, progress=False)
     first.pictures.flush(wait=True)
     reads = count_reads(monkeypatch)
-    assert ImageData(colours, size=16, progress=False).report == first.report and not reads
+    assert ImageData(folder, size=16, progress=False).report == first.report and not reads
 
 
 def test_the_cache_command_shows_and_empties(own, colours, capsys):

@@ -110,7 +110,7 @@ class _Pack:
         with self.file:
             os.fsync(self.file.fileno())
         content = {"format": _FORMAT, "root": str(self.root), "index": self.index}
-        return write_whole(self.path.with_suffix(".json"), with_checksum(content))
+        return write_whole(self.path.with_suffix(".json"), json.dumps(with_checksum(content)))
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #636108d4
 @patch
@@ -166,12 +166,12 @@ def _sweep(folder: Path, old: set[str], used: set[str]) -> None:
         os.utime(folder)
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #659ac08a
-def _open_packs(folder: Path, root: Path) -> dict[str, dict[int, Decoded]]:
-    """What earlier runs have kept of the files below `root` and is still true, by path and shorter side; what
-    is not is removed."""
+def _open_packs(folder: Path, prefix: str) -> dict[str, dict[int, Decoded]]:
+    """What earlier runs have kept and is still true, by path, which begins with `prefix`, and shorter side;
+    what is not is removed."""
     decoded, used = {}, set()
     indexes = _indexes(folder)[::-1]  # the newest may replace a damaged one
-    packs = {i: [(str(root / name), picture) for name, picture in _read_pack(i)] for i in indexes}
+    packs = {i: [(os.path.join(prefix, name), picture) for name, picture in _read_pack(i)] for i in indexes}
     now = _identities(list({path for pack in packs.values() for path, _ in pack}))
     for index, pack in packs.items():
         for path, picture in pack:
@@ -215,11 +215,11 @@ class Pictures:
     """
 
     def __init__(self, root: str | os.PathLike, max_bytes: int | None = None):
-        self.root, self._prefix = Path(root), os.path.join(Path(root), "")
+        self.root, self._prefix = Path(root), str(Path(root) / "_")[:-1]
         self.max_bytes = None if max_bytes is None else check_number("max_bytes", max_bytes, 0, whole=True)
         self.folder = _packs_folder(self.root)
         self.full, self.given_up = self.max_bytes == 0, False
-        self._decoded = {} if self.full else _open_packs(self.folder, self.root)
+        self._decoded = {} if self.full else _open_packs(self.folder, self._prefix)
         self._pack, self._lock = None, threading.Lock()
         self._writer, self._writing = ThreadPoolExecutor(1), None
 
@@ -257,7 +257,8 @@ def _hand_over(self: Pictures) -> None:
     entries = []
     try:
         if pack.index:
-            entries = _mapped(pack.path, pack.index)
+            known = [[*row[:-1], None] for row in pack.index]  # still in memory, so no CRC is needed
+            entries = _mapped(pack.path, known)
             self._writing = self._writer.submit(self._finish, pack)
         else:  # there was no room for the first
             pack.drop()
@@ -265,9 +266,9 @@ def _hand_over(self: Pictures) -> None:
         pack.drop()
         self._give_up(e)
     for name, *_, short, _, _, _ in pack.index:
-        self._decoded[str(self.root / name)].pop(short)
-    for name, picture in entries:  # still in memory, so no CRC is needed
-        self._decoded[str(self.root / name)][picture.short] = replace(picture, crc=None)
+        self._decoded[os.path.join(self._prefix, name)].pop(short)
+    for name, picture in entries:
+        self._decoded[os.path.join(self._prefix, name)][picture.short] = picture
 
 # %% ../../nbs/api/2_images/01_cache.ipynb #c4708791
 @patch
