@@ -77,8 +77,20 @@ def keep_small(path: Path, colours: int) -> None:
     few.save(path, optimize=True)
 
 
+def shoot(nb, look: str):
+    "A picture of each widget as it is now, docs/widgets/NAME-LOOK.png."
+    for k, name in NAMES.items():
+        shown = nb.page.locator(".jp-Cell").nth(k).locator(".lk")
+        shown.scroll_into_view_if_needed()
+        nb.page.wait_for_timeout(300)
+        path = ROOT / "docs" / "widgets" / f"{name}-{look}.png"
+        shown.screenshot(path=path)
+        photos = name in ("preview", "results")
+        keep_small(path, 160 if photos else 128)  # fewer, and the marks lose theirs
+
+
 def widgets(browser):
-    "docs/widgets: each in a real JupyterLab, light and dark."
+    "docs/widgets: each in a real JupyterLab, light, dark, and in a window of 480 px."
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         lab = Lab(Path(folder))
         nb = lab.open(browser, CELLS, "widgets.ipynb")
@@ -87,16 +99,13 @@ def widgets(browser):
         nb.page.get_by_role("button", name=re.compile("^try")).click()
         nb.page.wait_for_function("() => document.body.innerText.match(/lr [0-9.e-]+: loss/g)?.length >= 3")
         nb.page.get_by_role("button", name=re.compile("^try")).wait_for()
-        for theme in ("light", "dark"):
-            nb.theme(f"JupyterLab {theme.title()}")
-            for k, name in NAMES.items():
-                shown = nb.page.locator(".jp-Cell").nth(k).locator(".lk")
-                shown.scroll_into_view_if_needed()
-                nb.page.wait_for_timeout(300)
-                path = ROOT / "docs" / "widgets" / f"{name}-{theme}.png"
-                shown.screenshot(path=path)
-                photos = name in ("preview", "results")
-                keep_small(path, 160 if photos else 128)  # fewer, and the marks lose theirs
+        shoot(nb, "light")
+        nb.theme("JupyterLab Dark")
+        shoot(nb, "dark")
+        nb.theme("JupyterLab Light")
+        nb.page.set_viewport_size({"width": 480, "height": 900})
+        nb.command("application:toggle-left-area")
+        shoot(nb, "narrow")
         lab.close()
 
 

@@ -72,7 +72,7 @@ def test_a_result_is_one_line_in_a_terminal_and_a_card_in_a_notebook(shown, kind
 
 def test_what_a_folder_is_called_is_text(shown):
     card = shown["ImageData"]._repr_html_()
-    assert "<b>red" not in card and html.escape("<b>red<b>") in card and "data:image/jpeg" in card
+    assert "<b>red" not in card and html.escape("<b>red<b>") in card and "data:image/webp" in card
 
 
 def test_pictures_that_are_gone_are_no_reason_to_fail(tmp_path):

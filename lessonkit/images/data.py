@@ -26,7 +26,7 @@ from .cache import Pictures
 from .datasets import resolve
 from .folders import DataError, FolderReport, Item, check_folder, take_per_class
 from .render import Buffers, centre, pack_pixels, render, sample, sample_values
-from ..show import card_html, jpeg_url, shorten, table_html
+from ..show import card_html, shorten, table_html, tiles_url
 
 # %% ../../nbs/api/2_images/06_data.ipynb #a461c1bf
 def batch_bounds(n: int, bs: int) -> list[tuple[int, int]]:
@@ -374,7 +374,7 @@ def _strip(data: ImageData, most: int = 8, size: int = 56) -> str:
         tiles = (centre(pictures, min(size, data.size)).permute(0, 2, 3, 1) * 255).round().byte().numpy()
     except (OSError, ValueError):
         return ""
-    return f'<img alt="one picture of each class" src="{jpeg_url(tiles[None], 85)}">'
+    return f'<img alt="one picture of each class" src="{tiles_url(tiles[None], 85)}">'
 
 # %% ../../nbs/api/2_images/06_data.ipynb #8d9eeecd
 @patch

@@ -16,7 +16,7 @@ from ..images.augment import PRESETS, Augment, draw_transforms
 from ..images.data import ImageData, source_short
 from ..images.render import render
 from ..plot import plot_pictures
-from ..show import jpeg_url
+from ..show import tiles_url
 from .base import Widget, read_esm
 from .follow import keep_comm_on_subshell
 
@@ -92,23 +92,23 @@ def pictures(self: AugmentPreview, preset: str, strength: float, size: int) -> n
 
 # %% ../../nbs/api/6_widgets/05_preview.ipynb #c20d5b9f
 @patch
-def _sheet(self: AugmentPreview, preset: str, strength: float, size: int, quality: int = 85) -> str:
-    "All of the pictures in one JPEG, as a data URL."
-    return jpeg_url(self.pictures(preset, strength, size), quality)
+def _sheet(self: AugmentPreview, preset: str, strength: float, size: int, *how) -> str:
+    "All of the pictures in one, as a data URL. how: the options of `tiles_url`, as they are best when live."
+    return tiles_url(self.pictures(preset, strength, size), *(how or (85, "jpeg")))
 
 # %% ../../nbs/api/6_widgets/05_preview.ipynb #5e8be2a6
 @patch
 def page_state(self: AugmentPreview) -> dict:
     "A page has no kernel to draw anew: it gets one small sheet of each preset."
     names = {p: _key(p, self.strength, self.size, self.seed) for p in self.presets}
-    sheets = {name: self._sheet(p, self.strength, 52, 60) for p, name in names.items()}
+    sheets = {name: self._sheet(p, self.strength, 52, 60, "webp") for p, name in names.items()}
     return Widget.page_state(self) | {"sheets": sheets, "page": True}
 
 # %% ../../nbs/api/6_widgets/05_preview.ipynb #fcb0db45
 @patch
 def still(self: AugmentPreview, png: bytes | None = None) -> str:
     "The sheet that is chosen, small, as a URL."
-    return self._sheet(self.preset, self.strength, 52, 60)
+    return self._sheet(self.preset, self.strength, 52, 60, "webp")
 
 # %% ../../nbs/api/6_widgets/05_preview.ipynb #3f8f0b43
 @patch

@@ -20,7 +20,7 @@ from ..evaluate import Predictions, confusion_matrix, most_confused, wilson_inte
 from ..images.data import ImageData
 from ..images.decode import load_picture, resize_short
 from ..plot import ORANGE, new_axes, plot_confusion, plot_pictures
-from ..show import jpeg_url
+from ..show import tiles_url
 from ..train.learner import Learner
 from .base import Widget, read_esm, to_png
 from .follow import keep_comm_on_subshell
@@ -75,7 +75,7 @@ def _sheet(tiles: list[np.ndarray], columns: int, most: int) -> str:
     rows, white = -(-len(tiles) // columns), np.full_like(tiles[0], 255)
     whole = np.stack([*tiles, *[white] * (rows * columns - len(tiles))])
     for quality in (85, 70, 55, 40, 25):
-        url = jpeg_url(whole.reshape(rows, columns, *tiles[0].shape), quality)
+        url = tiles_url(whole.reshape(rows, columns, *tiles[0].shape), quality)
         if len(url) <= most:
             break
     return url
@@ -233,7 +233,7 @@ def _enlarge(self: Results, change=None, most: int = 320) -> None:
         picture = _square(load_picture(item.path, size), size)
     except ValueError:  # the file is gone: the small one stays
         return
-    self.large = {"at": self.looked, "url": jpeg_url(picture[None, None], 85)}
+    self.large = {"at": self.looked, "url": tiles_url(picture[None, None], 85)}
 
 # %% ../../nbs/api/6_widgets/09_results.ipynb #3c1ce4e8
 @patch
@@ -245,12 +245,12 @@ def _page_lists(self: Results) -> list[tuple[list[str], int]]:
 
 # %% ../../nbs/api/6_widgets/09_results.ipynb #6ac441b9
 @patch
-def page_state(self: Results, most: int = 36) -> dict:
+def page_state(self: Results, most: int = 20) -> dict:
     "The traits that the page gets: `most` pictures, 64 px each, in all lists that have any of them."
     lists = self._page_lists()
     pool = list(dict.fromkeys(k for chosen, n in lists for k in self._listed(chosen)[:n]))[:most]
     names = [chosen for chosen, _ in lists] + [["class", name] for name in self.classes]
-    opened = self._gather(pool, names, min(64, self._data.size), 32_000)
+    opened = self._gather(pool, names, min(64, self._data.size), 12_500)
     return Widget.page_state(self) | {"opened": opened, "large": {}, "page": True}
 
 # %% ../../nbs/api/6_widgets/09_results.ipynb #e3a2da27
@@ -292,4 +292,4 @@ def figure(self: Results, n: int = 6):
 @patch
 def still(self: Results, png: bytes | None = None) -> str:
     "The table alone, as a URL."
-    return Widget.still(self, to_png(self.figure(0), 60))
+    return Widget.still(self, to_png(self.figure(0), 50))
