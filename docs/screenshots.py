@@ -89,6 +89,13 @@ def shoot(nb, look: str):
         keep_small(path, 160 if photos else 128)  # fewer, and the marks lose theirs
 
 
+def try_rates(nb):
+    "Press the picker's Try, and wait for its end."
+    nb.page.get_by_role("button", name=re.compile("^try")).click()
+    nb.page.wait_for_function("() => document.body.innerText.match(/lr [0-9.e-]+: loss/g)?.length >= 3")
+    nb.page.get_by_role("button", name=re.compile("^try")).wait_for()
+
+
 def widgets(browser):
     "docs/widgets: each in a real JupyterLab, light, dark, and in a window of 480 px."
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -96,14 +103,13 @@ def widgets(browser):
         nb = lab.open(browser, CELLS, "widgets.ipynb")
         for k in range(len(CELLS)):
             nb.run(k, timeout=400)
-        nb.page.get_by_role("button", name=re.compile("^try")).click()
-        nb.page.wait_for_function("() => document.body.innerText.match(/lr [0-9.e-]+: loss/g)?.length >= 3")
-        nb.page.get_by_role("button", name=re.compile("^try")).wait_for()
+            if k == 1:  # of a network that is not trained yet
+                try_rates(nb)
         shoot(nb, "light")
         nb.theme("JupyterLab Dark")
         shoot(nb, "dark")
         nb.theme("JupyterLab Light")
-        nb.page.set_viewport_size({"width": 480, "height": 900})
+        nb.page.set_viewport_size({"width": 480, "height": 1700})
         nb.command("application:toggle-left-area")
         shoot(nb, "narrow")
         lab.close()
@@ -125,8 +131,7 @@ def lesson(browser):
         for code in (i for i in range(k + 1) if cells[i][0] == "code"):
             nb.run(code)
         nb.page.get_by_role("radio", name="at the end of the steep part").check()
-        nb.page.get_by_role("button", name=re.compile("^try")).click()
-        nb.page.wait_for_function("() => document.body.innerText.match(/lr [0-9.e-]+: loss/g)?.length >= 3")
+        try_rates(nb)
         nb.wait_idle()
         nb.page.locator(".jp-Cell").nth(k - 2).evaluate("cell => cell.scrollIntoView()")
         nb.page.wait_for_timeout(1500)
