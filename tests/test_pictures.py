@@ -462,6 +462,27 @@ def refuse_after(add):
     return added
 
 
+def test_a_cache_that_is_cleared_while_it_is_made_safe_goes_on(own, photos, monkeypatch):
+    write, clears = module.write_whole, iter([True])
+
+    def cleared(path, content):
+        if next(clears, False):
+            clear_cache()
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return write(path, content)
+
+    monkeypatch.setattr(module, "write_whole", cleared)
+    cache, (first, second, *_) = Pictures(photos), sorted(photos.iterdir())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in (first, second):
+            cache.get(path, 32), cache.flush(wait=True)
+    assert np.array_equal(cache.get(first, 32).pixels, load_picture(first, 32))
+    assert [entry.pictures for entry in list_cache()] == [1]
+    reads = count_reads(monkeypatch)
+    assert Pictures(photos).get(second, 32) and not reads
+
+
 def test_files_that_come_and_go_while_room_is_made(own, photos):
     cache, over = Pictures(photos), threading.Event()
 

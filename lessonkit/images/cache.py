@@ -242,6 +242,8 @@ def _finish(self: Pictures, pack: _Pack) -> None:
     "Make a pack safe."
     try:
         pack.finish()
+    except FileNotFoundError:  # what is mapped stays, and the next pack makes its folder again
+        pack.drop()
     except OSError as e:
         pack.drop()
         self._give_up(e)
