@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lessonkit import ImageData, Learner, sgdr
+from lessonkit.train.loop import CycleDone, EpochDone, StepDone
 from lessonkit.train.run import Run, checkpoints
 
 
@@ -64,18 +65,19 @@ def outcome(learn):
     return epochs, learn.history.losses, learn.history.lrs, learn.history.schedule, tensors
 
 
-def cut_at(learn, stop, schedule, **how):
+def cut_at(learn, stop, schedule, kind=StepDone, **how):
     for event in learn.run(schedule, 0.01, **how):
-        if event.step == stop:
+        if event.step == stop and isinstance(event, kind):
             return
 
 
 def all_checkpoints(learn, folder, schedule, **how):
-    "A run that is cut after every update: for each the file that it left."
+    "A run that is killed after every event: for each the file that it left."
+    kept = []
     for event in learn.run(schedule, 0.01, checkpoint=folder / "now", checkpoint_every=0, **how):
-        if (folder / "now").exists():  # not yet, if the first update ends a cycle
-            shutil.copy(folder / "now", folder / f"{event.step}")
-    return sorted((p for p in folder.glob("[0-9]*")), key=lambda p: int(p.name))
+        kept.append(folder / f"{len(kept)} {type(event).__name__} {event.step}")
+        shutil.copy(folder / "now", kept[-1])
+    return kept
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,8 +86,11 @@ def test_a_run_that_is_cut_at_any_update_goes_on_to_the_same_bits(kind, colours,
     whole, cut = make(colours), make(colours)
     whole.fit(schedule, 0.01, progress=False, **how)
     kept = all_checkpoints(cut, tmp_path, schedule, **how)
-    assert len(kept) == len(whole.history.losses)
-    for path in kept if kind.startswith("a loader") else kept[1::3]:
+    n_updates, ends = len(whole.history.losses), [e["step"] for e in whole.history.epochs]
+    assert sum("StepDone" in path.name for path in kept) == n_updates
+    due = [path for path in kept if path.name.endswith(tuple(f"StepDone {end}" for end in ends))]
+    assert len(due) == len(ends)
+    for path in kept if kind.startswith("a loader") else [*kept[1::3], due[0], due[-1]]:
         torch.manual_seed(99)
         later = make(colours)
         history = later.fit(schedule, 0.01, resume=True, progress=False, checkpoint=path, **how)
@@ -101,6 +106,28 @@ def test_a_run_that_is_stopped_leaves_what_it_did(colours, tmp_path):
     assert steps[0] == 4 and outcome(later) == outcome(whole)
 
 
+@pytest.mark.parametrize("kind", [StepDone, EpochDone, CycleDone])
+@pytest.mark.parametrize("stop", [4, 8])
+def test_a_run_that_is_stopped_where_a_cycle_ends(kind, stop, colours, tmp_path):
+    schedule, path = sgdr(3, 1, "auto"), tmp_path / "run"
+    whole, cut, later = (on_pictures(colours) for _ in range(3))
+    whole.fit(schedule, 0.01, progress=False)
+    cut_at(cut, stop, schedule, kind, checkpoint=path)
+    assert cut.history.cycle_ends == [4, 8][: stop // 4 - (kind is StepDone)]
+    events = [(type(e), e.step) for e in later.run(schedule, 0.01, checkpoint=path, resume=True)]
+    assert events[0] == ((EpochDone, stop) if kind is StepDone else (StepDone, stop + 1))
+    assert outcome(later) == outcome(whole) and later.history.cycle_ends == whole.history.cycle_ends
+
+
+def test_a_run_that_is_stopped_at_its_last_update_is_evaluated_when_it_is_resumed(colours, tmp_path):
+    whole, cut, later = (on_pictures(colours) for _ in range(3))
+    whole.fit(sgdr(1), 0.01, progress=False)
+    cut_at(cut, 4, sgdr(1), checkpoint=tmp_path / "run")
+    assert not cut.history.epochs
+    later.fit(sgdr(1), 0.01, checkpoint=tmp_path / "run", resume=True, progress=False)
+    assert outcome(later) == outcome(whole) and later.history.ended == "done"
+
+
 def test_checkpoints_come_within_an_epoch_too_and_two_are_kept(colours, tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(Run, "save", lambda run, save=Run.save: (save(run), saved.append(run.step)))
@@ -108,10 +135,10 @@ def test_checkpoints_come_within_an_epoch_too_and_two_are_kept(colours, tmp_path
     learn = on_pictures(colours)
     learn.fit(sgdr(1, 2), 0.01, checkpoint=path, checkpoint_every=0, progress=False)
     n = len(learn.train_dl)
-    assert n > 2 and saved == [*range(1, n), n, *range(n + 1, 2 * n), 2 * n]
+    assert n > 2 and saved == [*range(1, n + 1), n, *range(n + 1, 2 * n + 1), 2 * n]
     assert checkpoints(path) == [path, tmp_path / "run.before"]
     learn.fit(sgdr(1, 2), 0.01, checkpoint=path, checkpoint_every=1000, progress=False)
-    assert saved[2 * n :] == [n, 2 * n]
+    assert saved[2 * n + 2 :] == [n, 2 * n]
 
 
 def test_a_damaged_checkpoint_leads_back_to_the_one_before(colours, tmp_path):

@@ -120,8 +120,9 @@ def _epoch(updater: Updater, schedule: Schedule, steps: range):
 def _run(updater: Updater, schedule: Schedule, validate: Callable, step: int, losses: list):
     """The events of a run from `step` on, `losses` those since the evaluation before; validate: a function
     without arguments, the loss and the metrics."""
-    while step < schedule.n_steps:
-        steps, began = range(step, _next_stop(schedule, step)), time.perf_counter()
+    while step < schedule.n_steps or losses:
+        stop = _next_stop(schedule, step - bool(losses))  # `step` itself, if its evaluation is missing
+        steps, began = range(step, stop), time.perf_counter()
         losses = [*losses, *(yield from _epoch(updater, schedule, steps))]
         step, train_loss, losses = steps.stop, torch.stack(losses).mean().item(), []
         valid_loss, values = validate()
@@ -143,8 +144,9 @@ def train_events(
 
     schedule: with its steps_per_epoch set; accumulate: batches an update, what is left in the last one of a
     pass; start: updates already made (the optimizer then has its initial lrs and state, and train_dl is the
-    `Passes` that they left); losses: of those since the last evaluation; eval_precision: of evaluations, None
-    for that of the training. An evaluation comes at the end of each epoch, each cycle and the run.
+    `Passes` that they left); losses: of those since the last evaluation, which is made first if it is due;
+    eval_precision: of evaluations, None for that of the training. An evaluation comes at the end of each
+    epoch, each cycle and the run.
     TrainingError: the loss is not finite, or the pictures are gone.
     """
     for group in opt.param_groups:

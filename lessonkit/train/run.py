@@ -90,7 +90,7 @@ def __iter__(self: Run) -> Iterator:
         yield from self._events()
         self.history.end("done")
     except (GeneratorExit, KeyboardInterrupt) as stop:
-        if isinstance(stop, GeneratorExit) and self._within():  # not in the middle of an update
+        if isinstance(stop, GeneratorExit) and isinstance(self.event, StepDone):  # not within an update
             self.save()
         self.history.end("interrupted", f"interrupted after {len(self.history.lrs)} updates")
         raise
@@ -120,6 +120,9 @@ def _events(self: Run) -> Iterator:
                     return
                 self._note(event)
             yield event
+    except GeneratorExit:
+        self._end_cycle(events)
+        raise
     finally:
         with learn.lock:  # another thread may try a rate
             events.close()
@@ -131,7 +134,7 @@ def _note(self: Run, event) -> None:
     self.history.add(event)
     self.step, self.event = event.step, event
     if isinstance(event, StepDone):
-        if self.checkpoint and time.monotonic() - self.saved >= self.every and self._within():
+        if self.checkpoint and time.monotonic() - self.saved >= self.every:
             self.save()
         return
     if isinstance(event, EpochDone) and math.isfinite(event.valid_loss):
@@ -140,13 +143,14 @@ def _note(self: Run, event) -> None:
     if isinstance(event, CycleDone) or event.step not in self.history.schedule.cycle_ends:
         self.save()
 
-# %% ../../nbs/api/5_train/13_run.ipynb #99d685d0
+# %% ../../nbs/api/5_train/13_run.ipynb #517594a7
 @patch
-def _within(self: Run) -> bool:
-    "Whether the last event was an update, and no evaluation comes after it."
-    schedule, step = self.history.schedule, self.step
-    due = step in schedule.cycle_ends or step % schedule.steps_per_epoch == 0
-    return isinstance(self.event, StepDone) and not due
+def _end_cycle(self: Run, events: Iterator) -> None:
+    "Note the end of a cycle, if the last event was the evaluation before it."
+    at_end = isinstance(self.event, EpochDone) and self.step in self.history.schedule.cycle_ends
+    if at_end and math.isfinite(self.event.valid_loss):
+        with self.learn.lock:
+            self._note(next(events))
 
 # %% ../../nbs/api/5_train/13_run.ipynb #cc22bd81
 @patch
