@@ -291,9 +291,10 @@ def test_pictures_can_be_dragged(still):
 def test_what_is_under_the_pointer_is_said(still):
     svg = cell(still, 5).locator("svg.lk-plot").first
     svg.hover(position={"x": 320, "y": 90})
-    assert re.match(r"update \d+ · loss [\d.]+ · lr [\d.e-]+", svg.locator("text.lk-readout").text_content())
+    readout = svg.locator("text.lk-readout")
+    assert re.match(r"update \d+ · loss [\d.]+ · lr [\d.e-]+", readout.text_content())
     cell(still, 1).locator("svg.lk-scrub").hover(position={"x": 320, "y": 90})
-    assert svg.locator("text.lk-readout").text_content() == ""
+    assert readout.text_content() == ""
 
 
 def test_a_bet_is_kept_and_shown_beside_the_outcome(still):

@@ -206,6 +206,12 @@ def test_public_functions_and_classes_have_docstrings():
                 assert ast.get_docstring(node), f"{module}.{node.name}"
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_lines_of_modules_are_short(module):
+    text = re.sub(r"^__all__ = \[.*?\]$", "", file_of(module).read_text(), flags=re.M | re.S)  # nbdev's own
+    assert not [line for line in text.splitlines() if len(line.encode()) > 110]
+
+
 @pytest.mark.parametrize("command", (["check"], ["format", "--check"]), ids=" ".join)
 def test_ruff_has_nothing_to_say(command):
     done = subprocess.run([tool("ruff"), *command, "."], cwd=ROOT, capture_output=True, text=True)

@@ -92,9 +92,9 @@ def pictures(self: AugmentPreview, preset: str, strength: float, size: int) -> n
 
 # %% ../../nbs/api/6_widgets/05_preview.ipynb #c20d5b9f
 @patch
-def _sheet(self: AugmentPreview, preset: str, strength: float, size: int, *how) -> str:
-    "All of the pictures in one, as a data URL. how: the options of `tiles_url`, as they are best when live."
-    return tiles_url(self.pictures(preset, strength, size), *(how or (85, "jpeg")))
+def _sheet(self: AugmentPreview, preset: str, strength: float, size: int, quality=85, kind="jpeg") -> str:
+    "All of the pictures in one, as a data URL; quality and kind of the picture as they are best when live."
+    return tiles_url(self.pictures(preset, strength, size), quality, kind)
 
 # %% ../../nbs/api/6_widgets/05_preview.ipynb #5e8be2a6
 @patch

@@ -262,10 +262,9 @@ def _label(name: str, most: int = 12) -> str:
 # %% ../../nbs/api/6_widgets/09_results.ipynb #304c5e88
 def _plot_ranks(ranks: list, ax) -> None:
     "The most confused pairs as bars, where the classes are too many for a table."
-    pairs = [
-        (" → ".join(_label(name, 20) for name in names[1:]), n) for names, n, _ in ranks if names[0] == "cell"
-    ]
-    names, values = zip(*pairs) if pairs else ((), ())
+    pairs = [(chosen[1:], n) for chosen, n, _ in ranks if chosen[0] == "cell"]
+    names = [" → ".join(_label(name, 20) for name in pair) for pair, _ in pairs]
+    values = [n for _, n in pairs]
     new_axes(ax, xlabel="taken for another, pictures").barh(range(len(names)), values, color=ORANGE)
     ax.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)
     ax.invert_yaxis()
